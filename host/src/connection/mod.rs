@@ -1,0 +1,4 @@
+//! Named connections: how an admin describes a way to an outside system, and the client that uses it. Addresses and
+//! credentials never leave this room. It knows nothing of workflows.
+
+pub mod declaration;

@@ -1,0 +1,150 @@
+//! The keys of every row, in one place. A key is a kind byte and its parts; identifiers have a fixed length and names
+//! contain no NUL, so that parts never run into each other.
+//!
+//! | kind | parts | value |
+//! |---|---|---|
+//! | `i` | instance id (16 bytes) | the instance's summary |
+//! | `r` | instance id, first seq (8 bytes, big-endian) | the records of one append |
+//! | `a` | instance id | empty: the instance has not ended |
+//! | `x` | service name, NUL, instance id | empty: index by service |
+//! | `e` | final status, NUL, instance id | empty: index by final status |
+//! | `k` | SHA-256 of the caller's idempotency key | the start it made |
+//! | `p` | pack name, NUL, version | an installed pack |
+//! | `s` | service name | a service |
+//! | `c` | connection name | a connection |
+//! | `v` | secret name | a secret, encrypted |
+//! | `g` | pack name | a pack's grants |
+//! | `m` | setting | a setting of the store itself, such as its format |
+
+use super::Key;
+use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName};
+
+fn key(kind: u8, parts: &[&[u8]]) -> Key {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(kind);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// An instance's summary.
+pub fn instance(id: InstanceId) -> Key {
+    key(b'i', &[id.0.as_bytes()])
+}
+
+/// All summaries.
+pub fn instances() -> Key {
+    key(b'i', &[])
+}
+
+/// The records of one append.
+pub fn records(id: InstanceId, first_seq: u64) -> Key {
+    key(b'r', &[id.0.as_bytes(), &first_seq.to_be_bytes()])
+}
+
+/// All records of an instance.
+pub fn history(id: InstanceId) -> Key {
+    key(b'r', &[id.0.as_bytes()])
+}
+
+/// The mark of an instance that has not ended.
+pub fn active(id: InstanceId) -> Key {
+    key(b'a', &[id.0.as_bytes()])
+}
+
+/// All instances that have not ended.
+pub fn actives() -> Key {
+    key(b'a', &[])
+}
+
+/// The index entry of an instance under its service.
+pub fn by_service(service: &ServiceName, id: InstanceId) -> Key {
+    key(b'x', &[service.as_str().as_bytes(), &[0], id.0.as_bytes()])
+}
+
+/// All instances of a service.
+pub fn of_service(service: &ServiceName) -> Key {
+    key(b'x', &[service.as_str().as_bytes(), &[0]])
+}
+
+/// The index entry of an ended instance under its final status.
+pub fn by_end(status: &str, id: InstanceId) -> Key {
+    key(b'e', &[status.as_bytes(), &[0], id.0.as_bytes()])
+}
+
+/// All instances that ended with a status.
+pub fn ended_with(status: &str) -> Key {
+    key(b'e', &[status.as_bytes(), &[0]])
+}
+
+/// The start made under an idempotency key.
+pub fn start(idempotency_key_sha256: &[u8; 32]) -> Key {
+    key(b'k', &[idempotency_key_sha256])
+}
+
+/// An installed pack.
+pub fn pack(name: &PackName, version: &semver::Version) -> Key {
+    key(b'p', &[name.as_str().as_bytes(), &[0], version.to_string().as_bytes()])
+}
+
+/// All installed versions of a pack.
+pub fn pack_versions(name: &PackName) -> Key {
+    key(b'p', &[name.as_str().as_bytes(), &[0]])
+}
+
+/// All installed packs.
+pub fn packs() -> Key {
+    key(b'p', &[])
+}
+
+/// A service.
+pub fn service(name: &ServiceName) -> Key {
+    key(b's', &[name.as_str().as_bytes()])
+}
+
+/// All services.
+pub fn services() -> Key {
+    key(b's', &[])
+}
+
+/// A connection.
+pub fn connection(name: &ConnectionName) -> Key {
+    key(b'c', &[name.as_str().as_bytes()])
+}
+
+/// All connections.
+pub fn connections() -> Key {
+    key(b'c', &[])
+}
+
+/// A secret.
+pub fn secret(name: &SecretName) -> Key {
+    key(b'v', &[name.as_str().as_bytes()])
+}
+
+/// All secrets.
+pub fn secrets() -> Key {
+    key(b'v', &[])
+}
+
+/// A pack's grants.
+pub fn grants(pack: &PackName) -> Key {
+    key(b'g', &[pack.as_str().as_bytes()])
+}
+
+/// All grants.
+pub fn all_grants() -> Key {
+    key(b'g', &[])
+}
+
+/// A setting of the store itself.
+pub fn setting(name: &str) -> Key {
+    key(b'm', &[name.as_bytes()])
+}
+
+/// The instance id at the end of an index entry or mark.
+pub fn instance_of(key: &[u8]) -> Option<InstanceId> {
+    let start = key.len().checked_sub(16)?;
+    uuid::Uuid::from_slice(&key[start..]).ok().map(InstanceId)
+}

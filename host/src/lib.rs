@@ -1,0 +1,15 @@
+//! The workflow orchestrator as a library. Modules stand in reading order; each may use those above it, as
+//! `host/ARCHITECTURE.md` lays down.
+
+pub mod api;
+pub mod capability;
+pub mod cli;
+pub mod clock;
+pub mod connection;
+pub mod coordinator;
+pub mod definition;
+pub mod journal;
+pub mod machine;
+pub mod model;
+pub mod pack;
+pub mod sandbox;

@@ -1,0 +1,247 @@
+//! The facts of an instance, as they stand in its journal. This is a storage format: a member is only ever added, with a
+//! default; a changed meaning is a new variant. `tests/fixtures` keeps a sample of each version that was ever written.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::definition::graph::{ActionRef, NodeId};
+use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
+
+/// One activation of a node: the node entered once, on one iteration and one try. Numbered from 1 per instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActivationId(pub u64);
+
+/// One record with its place and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Counts from 1 without gaps within an instance.
+    pub seq: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The fact.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Record {
+    /// The instance exists. Always the first.
+    Created(Box<Created>),
+    /// A node was entered.
+    Entered(Entered),
+    /// A node's `if` did not hold: its raw input passes on.
+    Skipped {
+        /// The node.
+        node: NodeId,
+        /// The activation whose scope it belongs to; absent in the root.
+        parent: Option<ActivationId>,
+        /// Its raw input, which is also its output.
+        input: Json,
+    },
+    /// A call goes out. Durable before it does, unless the effect is idempotent and nothing in it was drawn or timed.
+    Intent {
+        /// Which activation calls.
+        activation: ActivationId,
+        /// From 1; grows when an attempt is repeated after a crash.
+        attempt: u32,
+        /// A pure function of instance and activation: the same for every attempt.
+        key: String,
+        /// What is passed, valid for the action's input schema.
+        arguments: Json,
+    },
+    /// The engine asks the action whether an attempt of unknown outcome took effect.
+    ProbeIntent {
+        /// Which activation.
+        activation: ActivationId,
+        /// The attempt whose outcome is unknown.
+        attempt: u32,
+    },
+    /// A call, or the probe of one, has ended.
+    Result {
+        /// Which activation called.
+        activation: ActivationId,
+        /// Which attempt.
+        attempt: u32,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The action stored a checkpoint.
+    Checkpoint {
+        /// Which activation.
+        activation: ActivationId,
+        /// Which attempt.
+        attempt: u32,
+        /// What the next attempt receives.
+        value: Json,
+    },
+    /// The action read a secret's bytes.
+    SecretRevealed {
+        /// Which activation.
+        activation: ActivationId,
+        /// Which secret; never its value.
+        secret: String,
+    },
+    /// A wait has begun (a `wait`, or the delay before a retry).
+    TimerSet {
+        /// Which activation waits.
+        activation: ActivationId,
+        /// When it ends.
+        due: Timestamp,
+    },
+    /// A wait has ended.
+    TimerFired {
+        /// Which activation waited.
+        activation: ActivationId,
+    },
+    /// A loop starts its next iteration.
+    Iterated {
+        /// The loop's activation.
+        activation: ActivationId,
+        /// The iteration, from 0.
+        index: u64,
+        /// The iteration's input.
+        input: Json,
+    },
+    /// A loop's collection was evaluated.
+    Collected {
+        /// The loop's activation.
+        activation: ActivationId,
+        /// The items.
+        items: Vec<Json>,
+    },
+    /// A node is done; control goes on.
+    Left {
+        /// Which activation.
+        activation: ActivationId,
+        /// The transformed output.
+        output: Json,
+        /// The new context, where `export` made one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<Json>,
+        /// Where control goes.
+        to: Target,
+    },
+    /// An error arose at, or passed through, a node: the node is over, its children are cancelled.
+    Failed {
+        /// Which activation.
+        activation: ActivationId,
+        /// The error, placed.
+        error: ErrorObject,
+    },
+    /// A `try` tries again after its delay: its children are gone, a `TimerSet` for it follows where there is a delay.
+    Retried {
+        /// The try's activation.
+        activation: ActivationId,
+        /// Which retry, from 1.
+        retry: u32,
+        /// The error that made it.
+        error: ErrorObject,
+    },
+    /// A `try` caught an error and enters its handler (or, without one, is about to leave).
+    Caught {
+        /// The try's activation.
+        activation: ActivationId,
+        /// The error, bound for the handler.
+        error: ErrorObject,
+    },
+    /// Somebody asked to cancel the instance.
+    CancelAsked {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
+    /// The instance is over. Always the last.
+    Ended {
+        /// How.
+        #[serde(flatten)]
+        end: End,
+    },
+}
+
+/// The birth of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Created {
+    /// The pack the workflow comes from.
+    pub pack: PackName,
+    /// The pack's version.
+    pub pack_version: semver::Version,
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The digest of its definition.
+    pub definition: Digest,
+    /// The actions it may call, pinned to their components.
+    pub actions: Vec<ActionRef>,
+    /// The service it was ordered through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    /// A name that a person gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The raw input.
+    pub input: Json,
+}
+
+/// A node entered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entered {
+    /// This activation.
+    pub activation: ActivationId,
+    /// The activation whose scope it belongs to; absent in the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ActivationId>,
+    /// The node.
+    pub node: NodeId,
+    /// Its raw input.
+    pub raw: Json,
+    /// Its transformed input, where `input.from` made another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
+    /// When its `timeout` ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It succeeded.
+    Ok(Success),
+    /// It failed.
+    Failed(Failure),
+    /// The server stopped during the attempt, and calling again is safe by the action's effect (or a probe said that
+    /// nothing was done): the next attempt follows.
+    Interrupted,
+}
+
+/// Where control goes after a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// To a node of the same scope.
+    Node(NodeId),
+    /// Out of the scope.
+    Exit,
+    /// To the end of the workflow.
+    End,
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum End {
+    /// With this output.
+    Completed {
+        /// The workflow's transformed output.
+        output: Json,
+    },
+    /// With this error.
+    Faulted {
+        /// The error, placed.
+        error: ErrorObject,
+    },
+    /// Because somebody asked for it.
+    Cancelled,
+}

@@ -1,0 +1,1 @@
+//! Packs: manifest, directory, install, catalog, grants.
