@@ -1,11 +1,10 @@
 //! The generated bindings of `wit/world.wit`, and the way between their types and this crate's. Only a component has
 //! them; authors never see them.
-#![expect(missing_docs, reason = "generated from WIT, whose items carry the docs")]
-#![expect(unsafe_code, reason = "generated bindings cross the component boundary; none is written by hand")]
 
 wit_bindgen::generate!({
     path: "../wit",
     world: "action",
+    generate_all,
     pub_export_macro: true,
     default_bindings_module: "orchestrator_sdk::bindings",
 });
