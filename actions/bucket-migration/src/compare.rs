@@ -115,8 +115,11 @@ impl<'w, W: Wire> Contents<'w, W> {
             let Some(((start, side, tries), ended)) = self.flight.next() else { return Ok(Verdict::SameByContent) };
             let doing = format!("read `{}` at the {}", self.source.key, side.connection());
             match s3::judge(&doing, ended) {
-                Ok(outcome) if !self.matches(start, outcome.response.body) => return Ok(Verdict::ContentDiffers),
-                Ok(_) => {}
+                Ok(outcome) => {
+                    if !self.matches(start, outcome.response.body) {
+                        return Ok(Verdict::ContentDiffers);
+                    }
+                }
                 Err(Trouble::Again { .. }) if tries < TRIES => again.push((start, side, tries + 1)),
                 Err(Trouble::Changed | Trouble::Missing(_)) => return Ok(Verdict::Changed),
                 Err(trouble) => return Err(trouble.into_error()),

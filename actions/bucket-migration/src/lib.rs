@@ -8,6 +8,7 @@
 mod compare;
 mod copy;
 mod delete;
+mod host;
 mod input;
 mod ledger;
 mod listing;
@@ -22,3 +23,35 @@ mod xml;
 mod double;
 #[cfg(test)]
 mod tests;
+
+use orchestrator_sdk::{Context, Error, export_actions};
+
+use crate::host::Host;
+use crate::input::Buckets;
+
+fn plan_copy(ctx: &Context, input: Buckets) -> Result<plan::Output, Error> {
+    let output = plan::plan(&Host(ctx), &input)?;
+    if output.destination_created {
+        ctx.created("bucket", &input.destination_bucket);
+    }
+    Ok(output)
+}
+
+fn copy_objects(ctx: &Context, input: Buckets) -> Result<copy::Output, Error> {
+    copy::copy(&Host(ctx), &input, ctx.checkpoint()?)
+}
+
+fn verify_copy(ctx: &Context, input: Buckets) -> Result<verify::Output, Error> {
+    verify::verify(&Host(ctx), &input, ctx.checkpoint()?)
+}
+
+fn delete_source_objects(ctx: &Context, input: Buckets) -> Result<delete::Output, Error> {
+    delete::delete(&Host(ctx), &input)
+}
+
+export_actions! {
+    "plan-copy" => plan_copy,
+    "copy-objects" => copy_objects,
+    "verify" => verify_copy,
+    "delete-source-objects" => delete_source_objects,
+}
