@@ -79,10 +79,21 @@ enum Step {
     Abort,
 }
 
+/// What an exchange under way is for.
+struct Note {
+    key: String,
+    step: Step,
+    /// See [`Job::epoch`].
+    epoch: u8,
+}
+
 struct Job {
     /// As listed; as the newest answer says once there was one.
     object: Object,
     tries: u8,
+    /// How often it was begun again. An exchange of an earlier epoch belongs to an upload that is gone: its end says
+    /// nothing about the present one.
+    epoch: u8,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     /// Entity tags of stored parts, by number.
@@ -109,7 +120,7 @@ struct Copier<'w, W: Wire> {
     wire: &'w W,
     input: &'w Buckets,
     pairs: Pairs<'w, W>,
-    flight: Flight<'w, W, (String, Step)>,
+    flight: Flight<'w, W, Note>,
     ready: VecDeque<(String, Step)>,
     jobs: BTreeMap<String, Job>,
     state: Checkpoint,
@@ -129,8 +140,8 @@ impl<'w, W: Wire> Copier<'w, W> {
     fn run(&mut self) -> Result<(), Error> {
         loop {
             self.fill()?;
-            let Some(((key, step), ended)) = self.flight.next() else { break };
-            self.ended(key, step, ended)?;
+            let Some((note, ended)) = self.flight.next() else { break };
+            self.ended(note, ended)?;
             self.save_when_due()?;
             if self.wire.cancelled() {
                 return Err(Error::permanent("the migration was cancelled"));
@@ -188,7 +199,7 @@ impl<'w, W: Wire> Copier<'w, W> {
         let destination = |method, query: &[(&str, &str)]| s3::request(Side::Destination, method, to, &key, query);
         let upload = self.state.uploads.get(&key);
         let id = upload.map(|upload| upload.id.clone()).unwrap_or_default();
-        let note = (key.clone(), step);
+        let note = Note { key: key.clone(), step, epoch: job.epoch };
         let started = match step {
             Step::Compare => self.flight.send(note, destination("HEAD", &[])),
             Step::Get => self.flight.send(note, source("GET")),
@@ -224,11 +235,15 @@ impl<'w, W: Wire> Copier<'w, W> {
         };
         match started {
             Ok(()) => Ok(()),
-            Err(((key, step), broken)) => self.ended(key, step, Err(broken)),
+            Err((note, broken)) => self.ended(note, Err(broken)),
         }
     }
 
-    fn ended(&mut self, key: String, step: Step, ended: Result<Outcome, Broken>) -> Result<(), Error> {
+    fn ended(&mut self, note: Note, ended: Result<Outcome, Broken>) -> Result<(), Error> {
+        let Note { key, step, epoch } = note;
+        if self.jobs.get(&key).is_none_or(|job| job.epoch != epoch) {
+            return Ok(());
+        }
         match s3::judge(&format!("{} `{key}`", step.doing()), ended) {
             Ok(outcome) => self.advance(key, step, outcome),
             Err(trouble) => self.trouble(key, step, trouble),
@@ -378,6 +393,7 @@ impl<'w, W: Wire> Copier<'w, W> {
             self.abort(&key, &upload);
         }
         if let Some(job) = self.jobs.get_mut(&key) {
+            job.epoch += 1;
             job.stored.clear();
         }
         self.ready.push_back((key, Step::Head));
@@ -458,7 +474,7 @@ impl Step {
 
 impl Job {
     fn new(object: Object) -> Self {
-        Self { object, tries: 0, headers: Vec::new(), body: Vec::new(), stored: BTreeMap::new() }
+        Self { object, tries: 0, epoch: 0, headers: Vec::new(), body: Vec::new(), stored: BTreeMap::new() }
     }
 
     /// Takes over what the source says about the object now.

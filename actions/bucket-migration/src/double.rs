@@ -209,14 +209,14 @@ impl World {
     }
 
     fn read(&mut self, request: &Request, key: &str) -> Response {
-        let Some(stored) = self.bucket(request.side).get(key).cloned() else {
+        let Some(stored) = self.bucket(request.side).get(key) else {
             return if request.method == "HEAD" { answer(404, "") } else { refuse(404, "NoSuchKey") };
         };
         let field = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         if field("if-match").is_some_and(|wanted| wanted.trim_matches('"') != stored.etag) {
             return refuse(412, "PreconditionFailed");
         }
-        let mut headers = stored.headers;
+        let mut headers = stored.headers.clone();
         headers.push(("ETag".to_owned(), format!("\"{}\"", stored.etag)));
         headers.push(("Content-Length".to_owned(), stored.body.len().to_string()));
         let body = match (request.method, field("range")) {
@@ -226,7 +226,7 @@ impl World {
                 let (start, end): (usize, usize) = (start.parse().expect("a start"), end.parse().expect("an end"));
                 stored.body[start..=end].to_vec()
             }
-            (_, None) => stored.body,
+            (_, None) => stored.body.clone(),
         };
         Response { status: 200, headers, body }
     }
@@ -285,10 +285,11 @@ impl World {
         for object in text.split("<Object>").skip(1) {
             let part = |from: &str, to: &str| object.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map(|(x, _)| x);
             let key = quick_xml::escape::unescape(part("<Key>", "</Key>").expect("a key")).expect("XML").into_owned();
-            let wanted = part("&quot;", "&quot;").expect("a condition");
+            let wanted = part("<ETag>&quot;", "&quot;").expect("a condition");
             if self.source.get(&key).is_some_and(|stored| stored.etag == wanted) {
                 self.source.remove(&key);
             } else {
+                let key = quick_xml::escape::escape(key.as_str());
                 refused += &format!("<Error><Key>{key}</Key><Code>PreconditionFailed</Code></Error>");
             }
         }

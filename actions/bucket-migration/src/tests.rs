@@ -12,7 +12,11 @@ use crate::{copy, delete, plan, verify};
 const MIB: usize = 1024 * 1024;
 
 fn body(length: usize, seed: u8) -> Vec<u8> {
-    (0..length).map(|n| (n / 3) as u8 ^ (n >> 11) as u8 ^ seed).collect()
+    // A prime length, so that no two parts are alike.
+    let pattern: Vec<u8> = (0..65_521_usize).map(|n| (n / 3) as u8 ^ (n >> 11) as u8 ^ seed).collect();
+    let mut body = pattern.repeat(length / pattern.len() + 1);
+    body.truncate(length);
+    body
 }
 
 /// A bucket with every way an object can go: empty, small, streamed, in parts, with odd names.
