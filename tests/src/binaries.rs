@@ -67,7 +67,8 @@ impl Binaries {
     /// # Errors
     /// When it fails; the text has what it said.
     pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(self.orchctl()).args(arguments).current_dir(root()).output().context("run orchctl")?;
+        let output =
+            Command::new(self.orchctl()).args(arguments).current_dir(root()).output().context("run orchctl")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "orchctl {}: {}\n{said}", arguments.join(" "), output.status);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

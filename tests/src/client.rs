@@ -201,7 +201,8 @@ mod tests {
     async fn events_are_cut_wherever_the_network_cuts_them() {
         let text = ": hello\n\nid: 1\nevent: record\ndata: {\"a\":1}\n\ndata: {\"a\":\ndata: 2}\n\n";
         for size in 1..text.len() {
-            let pieces = text.as_bytes().chunks(size).map(|piece| Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(piece)));
+            let pieces =
+                text.as_bytes().chunks(size).map(|piece| Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(piece)));
             let pieces: Vec<_> = pieces.collect();
             let events: Vec<_> = sse(futures_util::stream::iter(pieces)).collect().await;
             let events: Vec<Value> = events.into_iter().map(|event| event.expect("JSON")).collect();

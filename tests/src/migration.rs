@@ -137,7 +137,8 @@ pub fn content(size: usize, seed: u64) -> Bytes {
 
 /// Names with everything that has to be encoded somewhere on the way.
 fn name(number: usize, random: &mut StdRng) -> String {
-    let folders = ["photos/summer 2024", "papers/Zürich", "100% sure", "a+b=c", "日本語/写真", "emoji 🎉", "quotes '\"&<>", ""];
+    let folders =
+        ["photos/summer 2024", "papers/Zürich", "100% sure", "a+b=c", "日本語/写真", "emoji 🎉", "quotes '\"&<>", ""];
     let folder = folders[random.random_range(0..folders.len())];
     let name = format!("{number:05}{}.dat", ["", " copy", "+x", "%20", "#1", "?", "~", "é", "=&", "@,;:"][number % 10]);
     if folder.is_empty() { name } else { format!("{folder}/{name}") }
