@@ -133,11 +133,16 @@ pub fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Kind::BodyTooLarge, format!("send at most {} MiB ({bytes_max} bytes)", bytes_max >> 20))
 }
 
-/// Reads JSON into a type.
+/// Reads a JSON object into a type.
 ///
 /// # Errors
 /// `malformed-json` for a fault of the syntax, `invalid-body` with the place for one of the shape.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        // Derived readers take an array for an object's members in order; a public interface must not.
+        let message = "expected an object, found an array";
+        return Err(Problem::new(Kind::InvalidBody, message).with([Fault::at("", message)]));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
@@ -211,13 +216,13 @@ mod tests {
         check("{\"name\":\"a\",\"nmae\":1}", Kind::InvalidBody, Some("/nmae"), "unknown field `nmae`");
         check("{\"name\":\"a\",\"lines\":[{\"amount\":-1}]}", Kind::InvalidBody, Some("/lines/0/amount"), "u32");
         check("{\"name\":\"a\",\"lines\":[{\"a/b\":1}]}", Kind::InvalidBody, Some("/lines/0/a~1b"), "unknown field");
-        check(&"[".repeat(5000), Kind::MalformedJson, None, "");
+        check("[\"a\",[]]", Kind::InvalidBody, Some(""), "expected an object");
     }
 
     #[test]
     fn deep_nesting_is_refused_and_not_followed() {
         let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
-        let problem = parse::<serde_json::Value>(deep.as_bytes()).unwrap_err();
+        let problem = parse::<serde_json::Value>(format!("{{\"a\":{deep}}}").as_bytes()).unwrap_err();
         assert_eq!(problem.kind, Kind::MalformedJson);
         assert!(problem.detail.contains("recursion limit"), "{}", problem.detail);
     }
