@@ -78,7 +78,7 @@ impl Turn<'_> {
         let due = later(self.moment.now, delay(retry, number, self.moment.chance));
         let due = not_before.map_or(due, |earliest| due.max(earliest));
         let end = retry.total_duration.map(|limit| later(live.started_at, limit));
-        (!end.is_some_and(|end| due >= end)).then_some(due)
+        end.is_none_or(|end| due < end).then_some(due)
     }
 }
 
