@@ -97,7 +97,11 @@ async fn is_told(rooms: &Rooms, id: InstanceId, after: u64) -> Result<bool, Prob
     aside(move || coordinator.history(id, after, 1)).await.map(|records| records.is_empty())
 }
 
-fn streamed(rooms: &Rooms, events: impl Stream<Item = Event> + Send + 'static, place: OwnedSemaphorePermit) -> Response {
+fn streamed(
+    rooms: &Rooms,
+    events: impl Stream<Item = Event> + Send + 'static,
+    place: OwnedSemaphorePermit,
+) -> Response {
     respond(rooms, events.map(|event| message(&event, true)), place)
 }
 

@@ -190,7 +190,15 @@ fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) 
         (Some(service), None, None) if asked.version.is_none() => {
             let found = rooms.catalog.service(&service).ok_or_else(|| Problem::unknown_service(&service))?;
             let (pack, version) = (found.pack.clone(), Some(found.version.clone()));
-            Ok(Start { pack, version, workflow: found.workflow.clone(), service: Some(service), name, input, idempotency_key })
+            Ok(Start {
+                pack,
+                version,
+                workflow: found.workflow.clone(),
+                service: Some(service),
+                name,
+                input,
+                idempotency_key,
+            })
         }
         _ => Err(Problem::new(Kind::InvalidBody, "give either `service`, or `pack` and `workflow`")
             .with([Fault::at("", "give either `service`, or `pack` (with or without `version`) and `workflow`")])),
@@ -198,9 +206,8 @@ fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) 
 }
 
 fn check_name(name: Option<&str>) -> Result<(), Problem> {
-    let fits = |name: &str| {
-        (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control)
-    };
+    let fits =
+        |name: &str| (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match name {
         Some(name) if !fits(name) => {
             let message = format!("use 1 to {NAME_CHARACTERS_MAX} printable characters");

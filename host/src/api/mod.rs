@@ -4,7 +4,32 @@
 //!
 //! Nothing here decides anything about workflows, packs or connections, and nobody imports this room.
 
+pub mod about;
+pub mod connections;
 pub mod edge;
+pub mod events;
 pub mod extract;
+pub mod instances;
+pub mod list;
+pub mod openapi;
 pub mod problem;
+pub mod rooms;
+pub mod secrets;
 pub mod serve;
+pub mod tasks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+
+use edge::{Edge, Hosts};
+use rooms::Rooms;
+
+/// The whole interface.
+pub fn router(rooms: Arc<Rooms>, hosts: Hosts) -> Router {
+    openapi::router()
+        .with_state(rooms)
+        .fallback(async || problem::unknown_route())
+        .layer(from_fn_with_state(Edge::new(hosts), edge::edge))
+}

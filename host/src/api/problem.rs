@@ -7,6 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::connection::ConnectionError;
+use crate::connection::secrets::SecretError;
+use crate::coordinator::{InstanceError, StartError};
+use crate::model::{ConnectionName, SecretName, ServiceName};
+
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -58,6 +63,12 @@ pub enum Kind {
     PackInUse,
     /// The instance has not ended.
     InstanceNotEnded,
+    /// The instance has ended.
+    InstanceEnded,
+    /// The instance cannot be taken up.
+    InstanceSuspended,
+    /// The workflow is installed and cannot be used, or not installed any more.
+    WorkflowNotAtHand,
     /// Somebody changed the same thing at the same time.
     Conflict,
     /// The body is too large.
@@ -78,7 +89,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::MalformedJson,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -100,6 +111,9 @@ impl Kind {
         Self::PackConflict,
         Self::PackInUse,
         Self::InstanceNotEnded,
+        Self::InstanceEnded,
+        Self::InstanceSuspended,
+        Self::WorkflowNotAtHand,
         Self::Conflict,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -150,6 +164,9 @@ impl Kind {
             Self::PackConflict => ("pack-conflict", 409, "This version is installed with other content"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
             Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
+            Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
+            Self::InstanceSuspended => ("instance-suspended", 409, "The instance is suspended"),
+            Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
             Self::Conflict => ("conflict", 409, "It was changed at the same time"),
             Self::BodyTooLarge => ("body-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body's media type is not supported"),
@@ -210,7 +227,7 @@ pub struct Fault {
 /// A problem document (RFC 9457), as every error is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(title = "Problem")]
+#[schema(as = Problem)]
 pub struct Document {
     /// A stable URI that names the kind of problem; `GET` it to read what it means and what to do.
     #[serde(rename = "type")]
@@ -255,6 +272,26 @@ impl Problem {
     /// The server is stopping.
     pub fn stopping() -> Self {
         Self::new(Kind::Stopping, "the server is being stopped; try again once it is back").after(5)
+    }
+
+    /// Too much is under way.
+    pub fn busy(what: impl std::fmt::Display, seconds: u32) -> Self {
+        Self::new(Kind::Busy, format!("{what}, as many as there may be; try again in {seconds} seconds")).after(seconds)
+    }
+
+    /// There is no such service.
+    pub fn unknown_service(name: &ServiceName) -> Self {
+        Self::new(Kind::UnknownService, format!("there is no service `{name}`; GET /v1/services lists them"))
+    }
+
+    /// There is no such connection.
+    pub fn unknown_connection(name: &ConnectionName) -> Self {
+        Self::new(Kind::UnknownConnection, format!("there is no connection `{name}`; GET /v1/connections lists them"))
+    }
+
+    /// There is no such secret.
+    pub fn unknown_secret(name: &SecretName) -> Self {
+        Self::new(Kind::UnknownSecret, format!("there is no secret `{name}`; GET /v1/secrets lists their names"))
     }
 
     fn hidden(kind: Kind, detail: &str, cause: impl std::fmt::Display) -> Self {
@@ -331,6 +368,64 @@ impl Fault {
     /// An error at a place in the body.
     pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: Some(pointer.into()), message: message.into(), ..Self::default() }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let text = error.to_string();
+        match error {
+            StartError::NotFound(_) => Self::new(Kind::UnknownWorkflow, text),
+            StartError::Unusable(_) => Self::new(Kind::WorkflowNotAtHand, text),
+            StartError::InvalidInput(violations) => {
+                Self::new(Kind::InvalidInput, text).with(violations.iter().map(|text| violation(text)))
+            }
+            StartError::KeyReused(_) => Self::new(Kind::IdempotencyKeyReused, text),
+            StartError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<InstanceError> for Problem {
+    fn from(error: InstanceError) -> Self {
+        let text = error.to_string();
+        match error {
+            InstanceError::NotFound(_) => Self::new(Kind::UnknownInstance, text),
+            InstanceError::NotEnded(_) => Self::new(Kind::InstanceNotEnded, text),
+            InstanceError::Ended(..) => Self::new(Kind::InstanceEnded, text),
+            InstanceError::Damaged(..) => Self::new(Kind::InstanceSuspended, text),
+            InstanceError::NoProgram(..) => Self::new(Kind::WorkflowNotAtHand, text),
+            InstanceError::BadCursor => Self::new(Kind::InvalidParameter, text),
+            InstanceError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<ConnectionError> for Problem {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Invalid { member, reason } => Self::new(Kind::InvalidBody, format!("{member}: {reason}"))
+                .with([Fault::at(format!("/{member}"), reason)]),
+            ConnectionError::Store(error) => Self::store(error),
+        }
+    }
+}
+
+impl From<SecretError> for Problem {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::TooLong { .. } => Self::new(Kind::BodyTooLarge, error.to_string()),
+            SecretError::Store(error) => Self::store(error),
+            SecretError::KeyFile(_) | SecretError::Undecryptable(_) => Self::internal(error),
+        }
+    }
+}
+
+/// A violation of a schema, told as a pointer into the input in back quotes, a colon and a sentence.
+fn violation(text: &str) -> Fault {
+    match text.strip_prefix('`').and_then(|rest| rest.split_once("`: ")) {
+        Some((pointer, message)) => Fault::at(format!("/input{}", pointer.trim_end_matches('/')), message),
+        None => Fault::at("/input", text),
     }
 }
 
