@@ -3,5 +3,14 @@
 //! how its components are made (`build`). It starts no instance and runs no action.
 
 pub mod archive;
+pub mod catalog;
 pub mod directory;
+pub mod grants;
+pub mod install;
 pub mod manifest;
+
+pub use catalog::{
+    Catalog, CatalogError, InstallError, Installation, Pack, RemoveError, ServiceView, Workflow, WorkflowView,
+};
+pub use grants::{GrantError, Grants, WrongGrant};
+pub use install::PackVersion;
