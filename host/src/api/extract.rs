@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -110,22 +110,33 @@ pub fn require_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), P
 /// Reads a body whole, within bytes and time.
 ///
 /// # Errors
-/// `body-too-large`, `request-timeout`, or `malformed-json` where the client broke off.
+/// `body-too-large`, `request-timeout`, or `broken-body` where it ended early.
 pub async fn read(body: Body, bytes_max: usize, deadline: Duration) -> Result<Bytes, Problem> {
     let announced = axum::body::HttpBody::size_hint(&body).lower();
     if announced > bytes_max as u64 {
         return Err(too_large(bytes_max));
     }
-    let reading = Limited::new(body, bytes_max).collect();
-    match tokio::time::timeout(deadline, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(bytes_max)),
-        Ok(Err(error)) => Err(Problem::new(Kind::MalformedJson, format!("the body broke off: {error}"))),
+    match tokio::time::timeout(deadline, collect(body, announced as usize, bytes_max)).await {
+        Ok(result) => result,
         Err(_) => Err(Problem::new(
             Kind::RequestTimeout,
             format!("send the whole body within {} seconds", deadline.as_secs()),
         )),
     }
+}
+
+/// Reads into one buffer, so that a large body is in memory only once.
+async fn collect(mut body: Body, announced: usize, bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::new(Kind::BrokenBody, format!("send it again: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
 }
 
 /// The problem of a body above its limit.

@@ -185,6 +185,7 @@ fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) 
     let (name, input) = (asked.name, asked.input);
     match (asked.service, asked.pack, asked.workflow) {
         (None, Some(pack), Some(workflow)) => {
+            rooms.catalog.latest(&pack).ok_or_else(|| Problem::unknown_pack(&pack))?;
             Ok(Start { pack, version: asked.version, workflow, service: None, name, input, idempotency_key })
         }
         (Some(service), None, None) if asked.version.is_none() => {

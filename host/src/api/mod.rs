@@ -9,14 +9,18 @@ pub mod connections;
 pub mod edge;
 pub mod events;
 pub mod extract;
+pub mod grants;
 pub mod instances;
 pub mod list;
 pub mod openapi;
+pub mod packs;
 pub mod problem;
 pub mod rooms;
 pub mod secrets;
 pub mod serve;
+pub mod services;
 pub mod tasks;
+pub mod workflows;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
-use super::{about, connections, events, instances, secrets, tasks};
+use super::{about, connections, events, grants, instances, packs, secrets, services, tasks, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,6 +39,14 @@ struct Api;
 /// All routes with the document that describes them.
 fn described() -> (Router<Arc<Rooms>>, Document) {
     let (router, document) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(packs::list_packs, packs::install_pack))
+        .routes(routes!(packs::get_pack))
+        .routes(routes!(packs::get_pack_version, packs::remove_pack))
+        .routes(routes!(grants::get_grants, grants::put_grants))
+        .routes(routes!(services::list_services))
+        .routes(routes!(services::get_service))
+        .routes(routes!(workflows::list_workflows))
+        .routes(routes!(workflows::get_workflow))
         .routes(routes!(instances::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))

@@ -10,7 +10,11 @@ use utoipa::ToSchema;
 use crate::connection::ConnectionError;
 use crate::connection::secrets::SecretError;
 use crate::coordinator::{InstanceError, StartError};
+use crate::definition::Severity;
+use crate::journal::CommitError;
 use crate::model::{ConnectionName, SecretName, ServiceName};
+use crate::pack::directory::FilesError;
+use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -23,6 +27,8 @@ const FAULTS_MAX: usize = 100;
 pub enum Kind {
     /// The body is not JSON.
     MalformedJson,
+    /// The body ended early.
+    BrokenBody,
     /// A path, query or header parameter is not valid.
     InvalidParameter,
     /// The body is JSON of the wrong shape.
@@ -57,7 +63,7 @@ pub enum Kind {
     MethodNotAllowed,
     /// The body came too slowly.
     RequestTimeout,
-    /// This version is installed with other content.
+    /// This version is installed with other content, or a service of its name is another pack's.
     PackConflict,
     /// Instances run on this pack.
     PackInUse,
@@ -89,8 +95,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::MalformedJson,
+        Self::BrokenBody,
         Self::InvalidParameter,
         Self::InvalidBody,
         Self::InvalidInput,
@@ -142,6 +149,7 @@ impl Kind {
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedJson => ("malformed-json", 400, "The body is not JSON"),
+            Self::BrokenBody => ("broken-body", 400, "The body ended early"),
             Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
             Self::InvalidBody => ("invalid-body", 422, "The body does not have the expected shape"),
             Self::InvalidInput => ("invalid-input", 422, "The input does not fit its schema"),
@@ -161,7 +169,7 @@ impl Kind {
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
-            Self::PackConflict => ("pack-conflict", 409, "This version is installed with other content"),
+            Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
             Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
@@ -277,6 +285,11 @@ impl Problem {
     /// Too much is under way.
     pub fn busy(what: impl std::fmt::Display, seconds: u32) -> Self {
         Self::new(Kind::Busy, format!("{what}, as many as there may be; try again in {seconds} seconds")).after(seconds)
+    }
+
+    /// There is no such pack, or not in this version.
+    pub fn unknown_pack(name: impl std::fmt::Display) -> Self {
+        Self::new(Kind::UnknownPack, format!("pack `{name}` is not installed; GET /v1/packs lists what is"))
     }
 
     /// There is no such service.
@@ -406,7 +419,7 @@ impl From<ConnectionError> for Problem {
         match error {
             ConnectionError::Invalid { member, reason } => Self::new(Kind::InvalidBody, format!("{member}: {reason}"))
                 .with([Fault::at(format!("/{member}"), reason)]),
-            ConnectionError::Store(error) => Self::store(error),
+            ConnectionError::Store(error) => commit(&error),
         }
     }
 }
@@ -415,10 +428,84 @@ impl From<SecretError> for Problem {
     fn from(error: SecretError) -> Self {
         match error {
             SecretError::TooLong { .. } => Self::new(Kind::BodyTooLarge, error.to_string()),
-            SecretError::Store(error) => Self::store(error),
+            SecretError::Store(error) => commit(&error),
             SecretError::KeyFile(_) | SecretError::Undecryptable(_) => Self::internal(error),
         }
     }
+}
+
+impl From<CatalogError> for Problem {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NotFound(text) => Self::new(Kind::UnknownWorkflow, text),
+            CatalogError::Unusable(text) => Self::new(Kind::WorkflowNotAtHand, text),
+            CatalogError::Files(error) => Self::internal(chain(&error)),
+            CatalogError::Store(error) => Self::store(error),
+        }
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        match &error {
+            InstallError::Findings(findings) => {
+                let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+                Self::new(Kind::InvalidPack, error.to_string()).with(errors.map(super::packs::fault))
+            }
+            InstallError::Refused(cause) => Self::new(Kind::InvalidPack, chain(&error)).with([refused(cause)]),
+            InstallError::Conflict { .. } | InstallError::ServiceTaken { .. } => {
+                Self::new(Kind::PackConflict, error.to_string())
+            }
+            InstallError::Machine(_) => Self::internal(chain(&error)),
+            InstallError::Store(cause) => commit(cause),
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(error: RemoveError) -> Self {
+        match &error {
+            RemoveError::NotFound(pack) => Self::unknown_pack(pack),
+            RemoveError::InUse(_) | RemoveError::Required { .. } => Self::new(Kind::PackInUse, error.to_string()),
+            RemoveError::Store(cause) => commit(cause),
+        }
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match &error {
+            GrantError::NotFound(pack) => Self::unknown_pack(pack),
+            GrantError::Invalid(wrong) => {
+                let fault = |wrong: &WrongGrant| Fault::at(format!("/{}", wrong.member), wrong.reason.clone());
+                Self::new(Kind::InvalidGrants, error.to_string()).with(wrong.iter().map(fault))
+            }
+            GrantError::Store(cause) => commit(cause),
+        }
+    }
+}
+
+/// A batch that was not committed.
+fn commit(error: &CommitError) -> Problem {
+    match error {
+        CommitError::Conflict(_) => Problem::new(Kind::Conflict, "read it again, then repeat the request"),
+        CommitError::Unavailable(error) => Problem::store(error),
+    }
+}
+
+fn refused(error: &FilesError) -> Fault {
+    match error {
+        FilesError::Refused { path, reason } => {
+            Fault { file: Some(path.clone()), message: reason.clone(), ..Fault::default() }
+        }
+        FilesError::Io { .. } => Fault { message: error.to_string(), ..Fault::default() },
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A violation of a schema, told as a pointer into the input in back quotes, a colon and a sentence.
