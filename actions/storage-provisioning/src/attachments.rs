@@ -85,6 +85,23 @@ pub struct AttachmentId {
     pub allow_missing: bool,
 }
 
+/// What `find-attachments` is given. A member that is `null` counts as absent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindAttachments {
+    /// The volume.
+    pub volume_id: String,
+    /// Only attachments to this host.
+    pub host_id: Option<String>,
+}
+
+/// What `find-attachments` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachments {
+    /// In the API's order.
+    pub attachments: Vec<Attachment>,
+}
+
 /// What an attempt saw before it asked for an attachment.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Before {
@@ -135,6 +152,15 @@ pub fn undo_attach_volume(ctx: &Context, receipt: AttachmentId) -> Result<(), Er
     delete_attachment(ctx, receipt).map(drop)
 }
 
+/// Lists the attachments of a volume, to one host or to any.
+///
+/// # Errors
+/// Those of the API.
+pub fn find_attachments(_: &Context, input: FindAttachments) -> Result<Attachments, Error> {
+    let found = find(&input.volume_id, input.host_id.as_deref())?;
+    Ok(Attachments { attachments: found.into_iter().map(Attachment::without_passwords).collect() })
+}
+
 /// Reads an attachment.
 ///
 /// # Errors
@@ -172,12 +198,18 @@ fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
     }
 }
 
+/// The attachments of a volume, to one host or to any. Filtered here too, for a service that ignores the query.
+pub(crate) fn find(volume: &str, host: Option<&str>) -> Result<Vec<Attachment>, Error> {
+    let mut filters = vec![("volumeId", volume)];
+    filters.extend(host.map(|host| ("hostId", host)));
+    let mut attachments: Vec<Attachment> = api::list(ATTACHMENTS, &filters)?;
+    attachments.retain(|attachment| attachment.joins(volume, host));
+    Ok(attachments)
+}
+
 impl AttachVolume {
     fn find(&self) -> Result<Vec<Attachment>, Error> {
-        let filters = [("volumeId", self.volume_id.as_str()), ("hostId", self.host_id.as_str())];
-        let mut attachments: Vec<Attachment> = api::list(ATTACHMENTS, &filters)?;
-        attachments.retain(|attachment| attachment.joins(&self.volume_id, &self.host_id));
-        Ok(attachments)
+        find(&self.volume_id, Some(&self.host_id))
     }
 
     /// The attachment that serves this call: a healthy one, or on a repeat the failed one that an earlier try made.
@@ -213,8 +245,8 @@ impl AttachVolume {
 }
 
 impl Attachment {
-    fn joins(&self, volume: &str, host: &str) -> bool {
-        self.volume_id.as_deref() == Some(volume) && self.host_id.as_deref() == Some(host)
+    fn joins(&self, volume: &str, host: Option<&str>) -> bool {
+        self.volume_id.as_deref() == Some(volume) && (host.is_none() || self.host_id.as_deref() == host)
     }
 
     fn in_state(id: &str, status: &str) -> Self {

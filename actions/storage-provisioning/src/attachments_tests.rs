@@ -52,6 +52,21 @@ fn an_attachment_of_the_pair_is_found_and_not_made_twice() {
 }
 
 #[test]
+fn the_attachments_of_a_volume_are_listed_over_all_hosts_or_one() {
+    let mut elsewhere = attachment("a-2", "available");
+    elsewhere["hostId"] = json!("h-2");
+    let all = || Reply::json(200, json!([attachment("a-1", "error"), elsewhere.clone()]));
+    let outside = Outside::new();
+    outside.expect("GET", "/block/attachments?volumeId=v-1&limit=50&offset=0", all());
+    outside.expect("GET", LIST, all());
+    for (host, expected) in [(None, vec!["a-1", "a-2"]), (Some("h-1"), vec!["a-1"])] {
+        let input = serde_json::from_value(json!({"volumeId": "v-1", "hostId": host})).unwrap();
+        let found = find_attachments(&outside.context(), input).unwrap().attachments;
+        assert_eq!(found.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn an_attachment_in_another_mode_is_a_conflict() {
     let outside = Outside::new();
     outside.expect("GET", LIST, Reply::json(200, json!([attachment("a-1", "available")])));

@@ -9,8 +9,8 @@ mod attachments;
 mod volumes;
 
 pub use attachments::{
-    AttachVolume, Attachment, AttachmentId, Mode, attach_volume, delete_attachment, get_attachment,
-    probe_attach_volume, undo_attach_volume,
+    AttachVolume, Attachment, AttachmentId, Attachments, FindAttachments, Mode, attach_volume, delete_attachment,
+    find_attachments, get_attachment, probe_attach_volume, undo_attach_volume,
 };
 pub use volumes::{
     CreateVolume, FindVolumes, Found, Volume, VolumeId, create_volume, delete_volume, find_volumes, get_volume,
@@ -23,6 +23,7 @@ orchestrator_sdk::export_actions! {
     "get-volume" => get_volume,
     "delete-volume" => delete_volume,
     "attach-volume" => { run: attach_volume, probe: probe_attach_volume, undo: undo_attach_volume },
+    "find-attachments" => find_attachments,
     "get-attachment" => get_attachment,
     "delete-attachment" => delete_attachment,
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::api::{self, BACKEND, DELETED, DELETING, Deletion, VOLUMES};
+use crate::attachments;
 
 /// When a volume that is still being made is worth another try to delete.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -204,6 +205,10 @@ fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
     match volume.status.as_str() {
         DELETING => Ok(DELETING),
         "creating" | "attaching" | "detaching" | "extending" => {
+            Err(Error::transient(error.problem.detail).retry_after(SETTLE))
+        }
+        // The last attachment goes a moment before its volume becomes available again.
+        "inUse" if attachments::find(id, None)?.is_empty() => {
             Err(Error::transient(error.problem.detail).retry_after(SETTLE))
         }
         _ => Err(error),

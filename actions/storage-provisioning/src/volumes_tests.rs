@@ -195,12 +195,19 @@ fn a_missing_volume_is_an_error_unless_it_may_be_missing() {
 
 /// What the API answers to the deletion, and, if it is read then, the volume's state (`None`: it is not there).
 fn check_delete(reply: Reply, then: Option<Option<&str>>) -> Result<String, Error> {
+    check_delete_beside(reply, then, json!([{"id": "a-1", "status": "available", "volumeId": "v/1"}]))
+}
+
+fn check_delete_beside(reply: Reply, then: Option<Option<&str>>, attachments: Json) -> Result<String, Error> {
     let outside = Outside::new();
     outside.expect("DELETE", ONE, reply);
     match then {
         Some(Some(state)) => outside.expect("GET", ONE, Reply::json(200, volume(state))),
         Some(None) => outside.expect("GET", ONE, fault(404, "gone")),
         None => {}
+    }
+    if then == Some(Some("inUse")) {
+        outside.expect("GET", "/block/attachments?volumeId=v%2F1&limit=50&offset=0", Reply::json(200, attachments));
     }
     delete_volume(&outside.context(), id(false)).map(|volume| volume.status)
 }
@@ -222,6 +229,8 @@ fn a_volume_that_is_still_changing_is_deleted_later_and_one_in_use_never() {
     let used = check_delete(refused(), Some(Some("inUse"))).unwrap_err();
     assert_eq!((used.reaction, used.problem.status), (Reaction::Permanent, 400));
     assert!(used.problem.detail.contains("the volume status is x; detach it"), "{used}");
+    let settling = check_delete_beside(refused(), Some(Some("inUse")), json!([])).unwrap_err();
+    assert!(settling.is_transient(), "its last attachment has just gone");
     assert!(check_delete(fault(500, "boom"), None).unwrap_err().is_transient());
     assert!(check_delete(Reply::timeout(), None).unwrap_err().is_transient());
 }
