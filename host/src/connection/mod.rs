@@ -2,3 +2,14 @@
 //! credentials never leave this room. It knows nothing of workflows.
 
 pub mod declaration;
+pub mod secrets;
+pub mod registry;
+pub mod client;
+pub mod outside;
+mod authentication;
+mod signature;
+mod target;
+mod transport;
+
+pub use registry::{ConnectionError, Connections};
+pub use target::absolute;
