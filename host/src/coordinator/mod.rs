@@ -21,6 +21,8 @@ mod recovery;
 mod runner;
 mod start;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use std::collections::BTreeMap;
