@@ -20,8 +20,7 @@ use std::{
 use bytes::Bytes;
 use disk::{Disk, Honour, Image};
 use orchestrator_host::journal::{
-    Batch, Journal, Key, Scan, Write,
-    keys,
+    Batch, Journal, Key, Scan, Write, keys,
     sled::{SledJournal, Tuning},
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
@@ -238,13 +237,7 @@ fn second_life(
     });
 }
 
-fn judge(
-    life: &Life,
-    root: &Path,
-    acknowledged: usize,
-    place: &str,
-    failed: &mut dyn FnMut(String),
-) -> Option<Rows> {
+fn judge(life: &Life, root: &Path, acknowledged: usize, place: &str, failed: &mut dyn FnMut(String)) -> Option<Rows> {
     let verdict = catch_unwind(AssertUnwindSafe(|| life.verify(root, acknowledged)));
     match verdict.unwrap_or_else(|_| Err("a panic".to_owned())) {
         Ok(rows) => Some(rows),
