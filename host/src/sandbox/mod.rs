@@ -1,5 +1,6 @@
 //! wasmtime: the engine, the component cache, one attempt, its limits, and an empty WASI. It knows nothing of workflows.
 
+pub mod expression;
 mod invocation;
 
 use std::path::PathBuf;
