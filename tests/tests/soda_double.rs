@@ -2,14 +2,14 @@
 //! against a kinder double would prove nothing.
 
 use orchestrator_tests::soda::{Conduct, Fault, MOMENT, Pace, Seen, Soda, TENANT, TOKEN, TOKEN_HEADER, Trouble};
+use orchestrator_tests::tls_ready;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Asks the double and gives status and body; `None` when no whole answer came.
 async fn ask(soda: &Soda, method: Method, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
-    // The first test to come installs it; the others find it installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls_ready();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
     let mut request = client.request(method, format!("{}{path}", soda.url)).header(TOKEN_HEADER, TOKEN);
     if let Some(body) = body {
@@ -277,7 +277,7 @@ async fn a_hanging_request_has_had_its_effect_and_never_answers() {
 #[tokio::test]
 async fn without_the_token_nothing_is_done() {
     let soda = Soda::start().await;
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls_ready();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.post(format!("{}/block/volumes", soda.url)).json(&json!({"name": "a", "size": 1}));
     let response = request.send().await.unwrap();

@@ -4,6 +4,19 @@
 pub mod keys;
 pub mod row;
 
+pub mod memory;
+pub mod sled;
+
+mod durable_sync;
+mod writer;
+
+pub mod faulty;
+
+#[cfg(test)]
+mod contract;
+
+use std::ops::Bound;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
@@ -134,9 +147,75 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Checks the expectations against the rows that `get` gives.
+    pub(crate) fn check(&self, get: impl Fn(&Key) -> Result<Option<Bytes>, StoreError>) -> Result<(), CommitError> {
+        for expectation in &self.expectations {
+            let key = expectation.key();
+            if !expectation.holds(get(key)?.as_ref()) {
+                return Err(CommitError::Conflict(key.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Expectation {
+    /// The row it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Absent(key) | Self::Present(key) | Self::Equals(key, _) => key,
+        }
+    }
+
+    /// Whether it holds where the row has this value.
+    pub fn holds(&self, value: Option<&Bytes>) -> bool {
+        match self {
+            Self::Absent(_) => value.is_none(),
+            Self::Present(_) => value.is_some(),
+            Self::Equals(_, expected) => value == Some(expected),
+        }
+    }
+}
+
 impl Scan {
     /// The first `limit` rows under a prefix.
     pub fn prefix(prefix: Key, limit: usize) -> Self {
         Self { prefix, after: None, reverse: false, limit }
     }
+
+    /// The first and last key that the scan may give; nothing where no key can match. The bounds leave out `limit` and
+    /// `reverse`.
+    pub(crate) fn range(&self) -> Option<(Bound<Key>, Bound<Key>)> {
+        let mut low = Bound::Included(self.prefix.clone());
+        let mut high = end_of(&self.prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        match &self.after {
+            Some(after) if self.reverse && *after < self.prefix => return None,
+            Some(after) if self.reverse => {
+                if !matches!(&high, Bound::Excluded(end) if end <= after) {
+                    high = Bound::Excluded(after.clone());
+                }
+            }
+            Some(after) if *after >= self.prefix => {
+                if matches!(&high, Bound::Excluded(end) if end <= after) {
+                    return None;
+                }
+                low = Bound::Excluded(after.clone());
+            }
+            _ => {}
+        }
+        match (&low, &high) {
+            (Bound::Included(low), Bound::Excluded(high)) if low >= high => None,
+            (Bound::Excluded(low), Bound::Excluded(high)) if low >= high => None,
+            _ => Some((low, high)),
+        }
+    }
+}
+
+/// The first key behind all keys with this prefix; nothing where the prefix is empty or all 0xff.
+fn end_of(prefix: &[u8]) -> Option<Key> {
+    let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=kept].to_vec();
+    end[kept] += 1;
+    Some(end)
 }
