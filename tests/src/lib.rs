@@ -6,6 +6,7 @@ pub mod client;
 pub mod migration;
 pub mod s3;
 pub mod server;
+pub mod soda;
 
 use std::sync::Once;
 
