@@ -5,6 +5,7 @@ pub mod api;
 pub mod capability;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod connection;
 pub mod coordinator;
 pub mod definition;
