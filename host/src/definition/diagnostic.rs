@@ -116,7 +116,9 @@ impl fmt::Display for Diagnostic {
 
 /// The candidates that are spelled nearly like `text`, nearest first, at most three. For “did you mean”.
 pub fn near<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    // Of a name of one character, any other is one slip away.
+    let length = text.chars().count();
+    let allowed = (length / 3).clamp(1, 3).min(length.saturating_sub(1));
     let mut found: Vec<_> = candidates
         .into_iter()
         .map(|candidate| (distance(text, candidate), candidate))

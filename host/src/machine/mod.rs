@@ -3,7 +3,7 @@
 
 pub mod apply;
 pub mod command;
-pub mod duration;
+use crate::definition::duration;
 pub mod next;
 pub mod record;
 pub mod state;
