@@ -23,6 +23,8 @@ mod runner;
 mod sandboxed;
 mod start;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use std::collections::BTreeMap;

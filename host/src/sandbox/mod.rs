@@ -3,6 +3,7 @@
 //! A guest gets a `wasmtime::Store` of its own for each attempt and nothing of the machine: what it reaches is in
 //! `capability`. What it may use up is bounded in `limits.rs`, `engine.rs` and by the attempt's timeout.
 
+pub mod expression;
 mod attempt;
 mod cache;
 mod convert;
