@@ -194,8 +194,7 @@ pub(super) async fn many_committers_all_get_through(open: impl Open) {
 
 pub(super) async fn a_scan_gives_what_it_should(open: impl Open) {
     let journal = open();
-    let keys: [&[u8]; 9] =
-        [b"a", b"b", b"b\x00", b"b\x001", b"b2", b"b\xff", b"b\xff\xff", b"c", b"\xff\xff"];
+    let keys: [&[u8]; 9] = [b"a", b"b", b"b\x00", b"b\x001", b"b2", b"b\xff", b"b\xff\xff", b"c", b"\xff\xff"];
     let batch = keys.iter().fold(Batch::default(), |batch, key| batch.put(key.to_vec(), Bytes::copy_from_slice(key)));
     journal.commit(batch).await.expect("committed");
     let check = |prefix: &[u8], after: Option<&[u8]>, reverse: bool, limit: usize, expected: &[&[u8]]| {
@@ -247,8 +246,24 @@ pub(super) fn noise(length: usize, seed: u64) -> Bytes {
 pub(super) async fn values_of_every_size_come_back(open: impl Open) {
     const KIB: usize = 1024;
     let sizes = [
-        0, 1, 100, 1000, 2 * KIB - 1, 2 * KIB, 2 * KIB + 1, 4 * KIB - 1, 4 * KIB, 4 * KIB + 1, 16 * KIB, 64 * KIB,
-        128 * KIB - 1, 128 * KIB, 128 * KIB + 1, 512 * KIB, 1024 * KIB + 7, 5 * 1024 * KIB,
+        0,
+        1,
+        100,
+        1000,
+        2 * KIB - 1,
+        2 * KIB,
+        2 * KIB + 1,
+        4 * KIB - 1,
+        4 * KIB,
+        4 * KIB + 1,
+        16 * KIB,
+        64 * KIB,
+        128 * KIB - 1,
+        128 * KIB,
+        128 * KIB + 1,
+        512 * KIB,
+        1024 * KIB + 7,
+        5 * 1024 * KIB,
     ];
     let journal = open();
     for (seed, size) in sizes.into_iter().enumerate() {
