@@ -1,6 +1,7 @@
 //! The test harness: doubles of outside systems, the server as a child process, a REST client, and the programs that
 //! show and measure the whole. Tests themselves are in `tests/tests`.
 
+pub mod guests;
 pub mod s3;
 pub mod soda;
 
