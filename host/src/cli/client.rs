@@ -31,7 +31,9 @@ impl Client {
     /// A client of the server at this base URL.
     pub(super) fn new(server: &str) -> Result<Self, Error> {
         let base = base_url(server)?;
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT).user_agent(concat!("orchctl/", env!("CARGO_PKG_VERSION")));
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .user_agent(concat!("orchctl/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&base) {
             builder = builder.no_proxy(); // A proxy cannot reach this machine's own loopback.
         }
@@ -130,8 +132,9 @@ impl Client {
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         match body.is_empty() {
             true => Ok(Json::Null),
-            false => serde_json::from_slice(&body)
-                .map_err(|error| Error::Failed(format!("read the server's answer: {error}; is {} an orchestrator?", self.server()))),
+            false => serde_json::from_slice(&body).map_err(|error| {
+                Error::Failed(format!("read the server's answer: {error}; is {} an orchestrator?", self.server()))
+            }),
         }
     }
 
@@ -183,7 +186,8 @@ fn without_url(error: &reqwest::Error) -> &'static str {
 }
 
 fn base_url(server: &str) -> Result<Url, Error> {
-    let wrong = |reason: String| Error::Usage(format!("`{server}` is not a server's URL: {reason}; write `http://HOST:PORT`"));
+    let wrong =
+        |reason: String| Error::Usage(format!("`{server}` is not a server's URL: {reason}; write `http://HOST:PORT`"));
     let url = Url::parse(server).map_err(|error| wrong(error.to_string()))?;
     match url.scheme() {
         "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
@@ -239,10 +243,15 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_encoded_into_the_path() {
-        let (client, requests) = server(vec!["HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"]).await;
+        let (client, requests) =
+            server(vec!["HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"]).await;
         client.get(&["services", "volume provision/ü?"], &[("status", "a b")]).await.unwrap();
         let requests = requests.await.unwrap();
-        assert!(requests[0].starts_with("GET /v1/services/volume%20provision%2F%C3%BC%3F?status=a+b HTTP/1.1"), "{}", requests[0]);
+        assert!(
+            requests[0].starts_with("GET /v1/services/volume%20provision%2F%C3%BC%3F?status=a+b HTTP/1.1"),
+            "{}",
+            requests[0]
+        );
     }
 
     #[tokio::test]

@@ -181,7 +181,9 @@ impl Set {
             match (value, wanted.contains(&member)) {
                 (Some(value), true) => authentication[member] = json!(value),
                 (Some(_), false) => return Err(Error::Usage(format!("--{option} does not go with --auth {scheme}"))),
-                (None, true) if member != "service" => return Err(Error::Usage(format!("--auth {scheme} needs --{option}"))),
+                (None, true) if member != "service" => {
+                    return Err(Error::Usage(format!("--auth {scheme} needs --{option}")));
+                }
                 (None, _) => {}
             }
         }
@@ -230,7 +232,8 @@ mod tests {
             "--base-url http://a --auth aws-sigv4 --region r --service es --access-key-id a --secret-access-key s",
         ] {
             let declaration = declaration(arguments).unwrap();
-            serde_json::from_value::<Connection>(declaration.clone()).unwrap_or_else(|error| panic!("{declaration}: {error}"));
+            serde_json::from_value::<Connection>(declaration.clone())
+                .unwrap_or_else(|error| panic!("{declaration}: {error}"));
         }
     }
 

@@ -68,7 +68,8 @@ mod tests {
         let text = ": hello\n\nid: 1\nevent: record\ndata: {\"seq\":1}\n\nevent: progress\r\ndata: {\"a\":\r\ndata: 2}\r\n\r\n";
         for size in [1, 3, 7, text.len()] {
             let mut reader = Reader::default();
-            let events: Vec<Event> = text.as_bytes().chunks(size).flat_map(|bytes| reader.take(bytes).unwrap()).collect();
+            let events: Vec<Event> =
+                text.as_bytes().chunks(size).flat_map(|bytes| reader.take(bytes).unwrap()).collect();
             let record = Event { id: Some("1".to_owned()), name: "record".to_owned(), data: json!({"seq": 1}) };
             let progress = Event { id: None, name: "progress".to_owned(), data: json!({"a": 2}) };
             assert_eq!(events, [record, progress], "in pieces of {size}");

@@ -80,7 +80,9 @@ impl Grant {
 fn add(granted: &mut Map<String, Json>, pairs: &[String], what: &str) -> Result<(), String> {
     for pair in pairs {
         match pair.split_once('=') {
-            Some((name, value)) if !name.is_empty() && !value.is_empty() => granted.insert(name.to_owned(), json!(value)),
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                granted.insert(name.to_owned(), json!(value))
+            }
             _ => return Err(format!("`{pair}` grants nothing: write NAME={what}")),
         };
     }

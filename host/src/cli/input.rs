@@ -40,7 +40,9 @@ pub(super) fn merge(base: Option<Json>, members: &[String], schema: &Json) -> Re
         let (key, value) = split(member)?;
         let (steps, schema) = path(key, schema);
         let value = match value {
-            Given::Json(text) => serde_json::from_str(text).map_err(|error| format!("`{member}`: not JSON: {error}"))?,
+            Given::Json(text) => {
+                serde_json::from_str(text).map_err(|error| format!("`{member}`: not JSON: {error}"))?
+            }
             Given::Text(text) => typed(text, schema).map_err(|reason| format!("`{member}`: {reason}"))?,
         };
         set(&mut input, &steps, value).map_err(|reason| format!("`{member}`: {reason}"))?;
@@ -54,7 +56,8 @@ enum Given<'a> {
 }
 
 fn split(member: &str) -> Result<(&str, Given<'_>), String> {
-    let (key, value) = member.split_once('=').ok_or_else(|| format!("`{member}` is no member: write KEY=VALUE or KEY:=JSON"))?;
+    let (key, value) =
+        member.split_once('=').ok_or_else(|| format!("`{member}` is no member: write KEY=VALUE or KEY:=JSON"))?;
     let (key, value) = match key.strip_suffix(':') {
         Some(key) => (key, Given::Json(value)),
         None => (key, Given::Text(value)),
@@ -81,7 +84,9 @@ fn path<'a, 's>(key: &'a str, schema: &'s Json) -> (Vec<&'a str>, &'s Json) {
 fn typed(text: &str, schema: &Json) -> Result<Json, String> {
     let types = types(schema);
     if types.is_empty() {
-        let scalar = serde_json::from_str::<Json>(text).ok().filter(|value| !value.is_object() && !value.is_array() && !value.is_string());
+        let scalar = serde_json::from_str::<Json>(text)
+            .ok()
+            .filter(|value| !value.is_object() && !value.is_array() && !value.is_string());
         return Ok(scalar.unwrap_or_else(|| json!(text)));
     }
     for kind in &types {
@@ -193,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_schema_tells_its_members() {
-        let schema = json!({"required": ["size"], "properties": {"size": {"type": "integer"}, "mode": {"enum": ["a", "b"]}}});
+        let schema =
+            json!({"required": ["size"], "properties": {"size": {"type": "integer"}, "mode": {"enum": ["a", "b"]}}});
         let members = members(&schema);
         assert_eq!(members[0], json!({"type": "integer", "name": "size", "required": "yes"}));
         assert_eq!(members[1]["type"], "one of [\"a\",\"b\"]");

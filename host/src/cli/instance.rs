@@ -155,7 +155,12 @@ impl Command {
 impl List {
     async fn execute(&self, context: &Context) -> Result<(), Error> {
         let limit = self.limit.to_string();
-        let given = [("status", &self.status), ("service", &self.service), ("workflow", &self.workflow), ("cursor", &self.cursor)];
+        let given = [
+            ("status", &self.status),
+            ("service", &self.service),
+            ("workflow", &self.workflow),
+            ("cursor", &self.cursor),
+        ];
         let mut query: Vec<(&str, &str)> = vec![("limit", &limit)];
         query.extend(given.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))));
         let list = context.client()?.get(&["instances"], &query).await?;
@@ -172,7 +177,8 @@ pub(super) fn dress_tasks(tasks: &mut Json) {
     let Some(items) = tasks.get_mut("items").and_then(Json::as_array_mut) else { return };
     let depths = depths(items);
     for (task, depth) in items.iter_mut().zip(depths) {
-        let iteration = task.get("iteration").and_then(Json::as_u64).map(|number| format!(" [{number}]")).unwrap_or_default();
+        let iteration =
+            task.get("iteration").and_then(Json::as_u64).map(|number| format!(" [{number}]")).unwrap_or_default();
         let shown = format!("{}{}{iteration}", "  ".repeat(depth), task["name"].as_str().unwrap_or_default());
         let tries = task.get("attempts").and_then(Json::as_array).map(Vec::len).filter(|tries| *tries > 0);
         task["shown"] = json!(shown);
@@ -200,7 +206,15 @@ fn depths(tasks: &[Json]) -> Vec<usize> {
 fn dress_history(history: &mut Json) {
     let Some(items) = history.get_mut("items").and_then(Json::as_array_mut) else { return };
     for record in items {
-        let pointers = ["/due", "/error/detail", "/error/title", "/status", "/secret", "/outcome/failed/problem/title", "/workflow"];
+        let pointers = [
+            "/due",
+            "/error/detail",
+            "/error/title",
+            "/status",
+            "/secret",
+            "/outcome/failed/problem/title",
+            "/workflow",
+        ];
         let mut what = cell(record, &pointers);
         if what == "-" {
             let attempt = record.get("attempt").map(|attempt| format!("attempt {attempt}"));
@@ -232,7 +246,8 @@ mod tests {
             {"id": 3, "parent": 2, "name": "inner", "attempts": []},
         ]});
         dress_tasks(&mut tasks);
-        let shown: Vec<_> = items(&tasks).iter().map(|task| (task["shown"].as_str().unwrap(), &task["tries"])).collect();
+        let shown: Vec<_> =
+            items(&tasks).iter().map(|task| (task["shown"].as_str().unwrap(), &task["tries"])).collect();
         assert_eq!(shown, [("copy", &Json::Null), ("  one [0]", &json!(2)), ("    inner", &Json::Null)]);
     }
 
@@ -246,7 +261,10 @@ mod tests {
         ]});
         dress_history(&mut history);
         let told: Vec<_> = items(&history).iter().map(|record| record["what"].clone()).collect();
-        assert_eq!(told, [json!("2026-01-12T10:00:00Z"), json!("attempt 2: ok"), json!("attempt 1: interrupted"), Json::Null]);
+        assert_eq!(
+            told,
+            [json!("2026-01-12T10:00:00Z"), json!("attempt 2: ok"), json!("attempt 1: interrupted"), Json::Null]
+        );
     }
 
     #[test]

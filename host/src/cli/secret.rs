@@ -52,7 +52,9 @@ impl Command {
                     None => without_line_end(text(std::io::stdin().lock(), "standard input")?),
                 };
                 if value.is_empty() {
-                    return Err(Error::Usage("the secret's value is empty; give it on standard input or by --from-file".to_owned()));
+                    return Err(Error::Usage(
+                        "the secret's value is empty; give it on standard input or by --from-file".to_owned(),
+                    ));
                 }
                 client.put(&["secrets", name], &json!({ "value": *value })).await?;
                 context.output.said(&format!("secret `{name}` is stored"), &json!({ "name": name }))

@@ -80,6 +80,7 @@ impl Command {
 }
 
 fn split(text: &str) -> Result<(&str, &str), Error> {
-    let wrong = || Error::Usage(format!("`{text}` names no workflow; write PACK/WORKFLOW, as `orchctl workflow list` shows"));
+    let wrong =
+        || Error::Usage(format!("`{text}` names no workflow; write PACK/WORKFLOW, as `orchctl workflow list` shows"));
     text.split_once('/').filter(|(pack, workflow)| !pack.is_empty() && !workflow.is_empty()).ok_or_else(wrong)
 }
