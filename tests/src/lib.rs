@@ -1,7 +1,12 @@
 //! The test harness: doubles of outside systems, the server as a child process, a REST client, and the programs that
 //! show and measure the whole. Tests themselves are in `tests/tests`.
 
+pub mod binaries;
+pub mod client;
+pub mod guests;
+pub mod migration;
 pub mod s3;
+pub mod server;
 pub mod soda;
 
 use std::sync::Once;
