@@ -3,10 +3,11 @@
 
 pub mod binaries;
 pub mod client;
+pub mod guests;
 pub mod migration;
 pub mod s3;
-pub mod soda;
 pub mod server;
+pub mod soda;
 
 use std::sync::Once;
 
