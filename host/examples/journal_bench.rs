@@ -69,7 +69,8 @@ fn raw(directory: &Path) -> Result<Duration> {
 fn batch(instance: &[u8; 16], append: u64) -> Batch {
     let key = |kind: u8| [&[kind][..], instance].concat();
     let records = [&key(b'r')[..], &append.to_be_bytes()].concat();
-    let batch = Batch::default().put(key(b'i'), Bytes::from(vec![b'i'; 200])).put(records, Bytes::from(vec![b'r'; 330]));
+    let batch =
+        Batch::default().put(key(b'i'), Bytes::from(vec![b'i'; 200])).put(records, Bytes::from(vec![b'r'; 330]));
     match append {
         0 => batch.put(key(b'a'), Bytes::new()).put([&key(b'x')[..], b"service"].concat(), Bytes::new()),
         5 => batch.delete(key(b'a')).put([&key(b'e')[..], b"completed"].concat(), Bytes::new()),
