@@ -14,3 +14,4 @@ pub mod machine;
 pub mod model;
 pub mod pack;
 pub mod sandbox;
+pub mod server;

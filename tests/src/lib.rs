@@ -2,6 +2,7 @@
 //! show and measure the whole. Tests themselves are in `tests/tests`.
 
 pub mod s3;
+pub mod soda;
 
 use std::sync::Once;
 

@@ -44,7 +44,10 @@ async fn a_multipart_upload_keeps_bytes_and_metadata_and_leaves_no_parts() {
     assert_eq!((writes.puts, writes.completes, writes.parts, writes.open), (0, 1, 2, 0));
     // A server started again over the same files knows the same objects.
     let again = S3Server::start(dir.path(), "access", "secret").await.expect("starts again");
-    assert_eq!(again.client().list("bucket", "").await.expect("listed"), client.list("bucket", "").await.expect("listed"));
+    assert_eq!(
+        again.client().list("bucket", "").await.expect("listed"),
+        client.list("bucket", "").await.expect("listed")
+    );
 }
 
 #[tokio::test]

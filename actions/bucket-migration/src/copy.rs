@@ -347,7 +347,8 @@ impl<'w, W: Wire> Copier<'w, W> {
 
     fn push_parts(&mut self, key: &str) {
         let (Some(job), Some(upload)) = (self.jobs.get(key), self.state.uploads.get(key)) else { return };
-        let numbers = (1..=parts::count(upload.size, upload.part_bytes)).filter(|number| !job.stored.contains_key(number));
+        let numbers =
+            (1..=parts::count(upload.size, upload.part_bytes)).filter(|number| !job.stored.contains_key(number));
         self.ready.extend(numbers.map(|number| (key.to_owned(), Step::Part(number))));
     }
 

@@ -79,7 +79,8 @@ impl World {
             Some(part) => parts_etag(body.chunks(part).map(<[u8]>::to_vec).collect::<Vec<_>>().iter()),
             None => etag(&body),
         };
-        let headers = vec![("content-type".to_owned(), "text/x".to_owned()), ("x-amz-meta-name".to_owned(), key.to_owned())];
+        let headers =
+            vec![("content-type".to_owned(), "text/x".to_owned()), ("x-amz-meta-name".to_owned(), key.to_owned())];
         self.source.insert(key.to_owned(), Stored { body, etag, headers });
     }
 
@@ -283,7 +284,9 @@ impl World {
         let text = String::from_utf8(body.to_vec()).expect("UTF-8");
         let mut refused = String::new();
         for object in text.split("<Object>").skip(1) {
-            let part = |from: &str, to: &str| object.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map(|(x, _)| x);
+            let part = |from: &str, to: &str| {
+                object.split_once(from).and_then(|(_, rest)| rest.split_once(to)).map(|(x, _)| x)
+            };
             let key = quick_xml::escape::unescape(part("<Key>", "</Key>").expect("a key")).expect("XML").into_owned();
             let wanted = part("<ETag>&quot;", "&quot;").expect("a condition");
             if self.source.get(&key).is_some_and(|stored| stored.etag == wanted) {

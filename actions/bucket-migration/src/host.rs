@@ -62,7 +62,9 @@ fn built(request: Request) -> http::Request {
 fn broken(error: SendError) -> Broken {
     let text = error.to_string();
     match error.kind() {
-        SendErrorKind::Denied(_) | SendErrorKind::InvalidRequest(_) | SendErrorKind::TooLarge(_) => Broken::Refused(text),
+        SendErrorKind::Denied(_) | SendErrorKind::InvalidRequest(_) | SendErrorKind::TooLarge(_) => {
+            Broken::Refused(text)
+        }
         SendErrorKind::Unavailable(_) | SendErrorKind::Timeout(_) | SendErrorKind::Interrupted(_) => Broken::Lost(text),
         SendErrorKind::Exhausted(_) => Broken::Exhausted(text),
     }

@@ -59,7 +59,8 @@ impl Ledger {
     /// attempt did out of order may have undone ones before them.
     fn settle(&mut self) {
         let passed = |key: &String| {
-            self.open.first().is_none_or(|open| key < open) && self.reached.as_ref().is_some_and(|reached| key <= reached)
+            self.open.first().is_none_or(|open| key < open)
+                && self.reached.as_ref().is_some_and(|reached| key <= reached)
         };
         let number = self.done.iter().take_while(|key| passed(key)).count();
         for _ in 0..number {

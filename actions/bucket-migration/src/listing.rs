@@ -72,7 +72,8 @@ impl<'w, W: Wire> Listing<'w, W> {
         }
         let Some(object) = self.page.pop_front() else { return Ok(None) };
         if self.last.as_ref().is_some_and(|last| *last >= object.key) {
-            let detail = format!("the {} bucket is not listed in key order, at `{}`", self.side.connection(), object.key);
+            let detail =
+                format!("the {} bucket is not listed in key order, at `{}`", self.side.connection(), object.key);
             return Err(Error::permanent(detail).cure("directory buckets and the like cannot be migrated yet"));
         }
         self.last = Some(object.key.clone());
@@ -104,7 +105,8 @@ impl<'w, W: Wire> Pairs<'w, W> {
     }
 
     fn counterpart(&mut self, key: &str) -> Result<Option<Object>, Error> {
-        let reached = |listed: &Result<Object, Error>| listed.as_ref().map_or(true, |object| object.key.as_str() <= key);
+        let reached =
+            |listed: &Result<Object, Error>| listed.as_ref().map_or(true, |object| object.key.as_str() <= key);
         while let Some(listed) = self.destination.next_if(reached) {
             let object = listed?;
             if object.key == key {

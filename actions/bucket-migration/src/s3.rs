@@ -247,7 +247,10 @@ mod tests {
         let fields = ["Content-Type", "X-Amz-Meta-Colour", "x-amz-meta-orchestrator-source-etag", "ETag", "Date"];
         let headers = fields.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect();
         let kept = kept(&Response { status: 200, headers, body: Vec::new() });
-        assert_eq!(kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["content-type", "x-amz-meta-colour"]);
+        assert_eq!(
+            kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["content-type", "x-amz-meta-colour"]
+        );
     }
 
     #[test]

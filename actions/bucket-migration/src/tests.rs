@@ -103,7 +103,8 @@ fn no_kill_and_no_trouble_loses_or_repeats_an_object() {
             world.trouble = if seed % 2 == 0 { 5 } else { 0 };
             world.kill_after = Some(5);
         }
-        let (copied, kills) = survive(&double, || copy::copy(&double, &Double::input(), double.stored()).expect("copied"));
+        let (copied, kills) =
+            survive(&double, || copy::copy(&double, &Double::input(), double.stored()).expect("copied"));
         let world = double.0.borrow();
         assert_eq!((kills, copied.objects), (25, 307), "seed {seed}");
         check_equal(&world);

@@ -205,9 +205,13 @@ mod tests {
             <ETag>\"e\"</ETag></Part><Part><PartNumber>2</PartNumber><Size>9</Size></Part></ListPartsResult>";
         let read = parts(text).expect("parts");
         assert_eq!((read.parts.len(), read.is_truncated, read.next_part_number_marker), (2, true, Some(2)));
-        assert_eq!(error(b"<Error><Code>InternalError</Code><Message>m</Message></Error>").expect("an error").code, "InternalError");
+        assert_eq!(
+            error(b"<Error><Code>InternalError</Code><Message>m</Message></Error>").expect("an error").code,
+            "InternalError"
+        );
         assert!(error(b"<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>").is_none());
-        let refused = b"<DeleteResult><Error><Key>k</Key><Code>AccessDenied</Code><Message>m</Message></Error></DeleteResult>";
+        let refused =
+            b"<DeleteResult><Error><Key>k</Key><Code>AccessDenied</Code><Message>m</Message></Error></DeleteResult>";
         assert_eq!(not_deleted(refused).expect("read")[0].key, "k");
         assert!(not_deleted(b"<DeleteResult/>").expect("read").is_empty());
     }

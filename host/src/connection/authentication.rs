@@ -5,8 +5,8 @@
 use std::time::SystemTime;
 
 use base64::Engine as _;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use zeroize::Zeroizing;
 

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -98,7 +98,10 @@ impl Client {
         let place = tokio::time::timeout_at(deadline.into(), self.places.clone().acquire_owned());
         let Ok(Ok(permit)) = place.await else {
             let max = self.declaration.exchanges_max;
-            return Err(SendError::Unavailable(format!("all {max} exchanges of connection `{}` are in use", self.name)));
+            return Err(SendError::Unavailable(format!(
+                "all {max} exchanges of connection `{}` are in use",
+                self.name
+            )));
         };
         let (url, headers) = self.authenticated(&outgoing)?;
         let Outgoing { method, payload, .. } = outgoing;

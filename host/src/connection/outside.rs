@@ -118,7 +118,8 @@ mod tests {
         let check = |address: &str, expected: bool| {
             assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
         };
-        for public in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"] {
+        for public in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"]
+        {
             check(public, true);
         }
         for private in [

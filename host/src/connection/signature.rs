@@ -51,8 +51,7 @@ impl Signer<'_> {
         if self.service == "s3" {
             spell_canonically(url);
         }
-        let identity =
-            Credentials::new(self.access_key_id, self.secret_access_key, None, None, "connection").into();
+        let identity = Credentials::new(self.access_key_id, self.secret_access_key, None, None, "connection").into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(self.region)
@@ -70,8 +69,9 @@ impl Signer<'_> {
         };
         let request = SignableRequest::new(method.as_str(), url.as_str(), signed.into_iter(), body)
             .map_err(|_| "sign the request: its URL cannot be signed".to_owned())?;
-        let (instructions, _) =
-            sign(request, &parameters).map_err(|_| "sign the request: a field cannot be signed".to_owned())?.into_parts();
+        let (instructions, _) = sign(request, &parameters)
+            .map_err(|_| "sign the request: a field cannot be signed".to_owned())?
+            .into_parts();
         for (name, value) in instructions.headers() {
             let mut value = HeaderValue::from_str(value).expect("a signature is printable ASCII");
             value.set_sensitive(true);
@@ -95,7 +95,9 @@ impl Signer<'_> {
 fn signed_fields(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, String> {
     headers
         .iter()
-        .filter(|(name, _)| name.as_str().starts_with("x-amz-") || matches!(name.as_str(), "content-type" | "content-md5"))
+        .filter(|(name, _)| {
+            name.as_str().starts_with("x-amz-") || matches!(name.as_str(), "content-type" | "content-md5")
+        })
         .map(|(name, value)| {
             let value = value.to_str().map_err(|_| format!("write the field `{name}` in printable ASCII"))?;
             Ok((name.as_str(), value))
@@ -160,13 +162,7 @@ mod tests {
             let url = format!("https://example.amazonaws.com{target}");
             assert_eq!(signature("service", method, &url, fields, b""), expected, "{name}");
         };
-        check(
-            "get-vanilla",
-            Method::GET,
-            "/",
-            &[],
-            "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31",
-        );
+        check("get-vanilla", Method::GET, "/", &[], "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");
         check(
             "get-vanilla-query-order-encoded",
             Method::GET,

@@ -51,7 +51,10 @@ pub fn absolute(text: &str) -> Result<Url, String> {
 
 fn check(target: &str) -> Result<(), String> {
     if target.len() > TARGET_BYTES_MAX {
-        return Err(format!("shorten the target: it has {} bytes, at most {TARGET_BYTES_MAX} are allowed", target.len()));
+        return Err(format!(
+            "shorten the target: it has {} bytes, at most {TARGET_BYTES_MAX} are allowed",
+            target.len()
+        ));
     }
     if !target.starts_with('/') {
         return Err("start the target with `/`: it is a path below the connection's base URL, never a URL".to_owned());
@@ -163,8 +166,16 @@ mod tests {
         check("https://api.example", Some("https://api.example/"));
         check("https://api.example?a=b", Some("https://api.example/?a=b"));
         check("http://127.0.0.1:9000/x", Some("http://127.0.0.1:9000/x"));
-        for bad in ["ftp://a/", "/a", "https://", "https:///a", "https://u@a/", "https://a\\b/", "https://a/../b", "https://a#b"]
-        {
+        for bad in [
+            "ftp://a/",
+            "/a",
+            "https://",
+            "https:///a",
+            "https://u@a/",
+            "https://a\\b/",
+            "https://a/../b",
+            "https://a#b",
+        ] {
             check(bad, None);
         }
     }

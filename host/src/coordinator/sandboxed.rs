@@ -79,7 +79,10 @@ fn not_at_hand(error: CatalogError) -> Failure {
 }
 
 fn unfit(detail: &str) -> Failure {
-    Failure { reaction: Reaction::Permanent, problem: problem("the component does not fit its pack", detail.to_owned()) }
+    Failure {
+        reaction: Reaction::Permanent,
+        problem: problem("the component does not fit its pack", detail.to_owned()),
+    }
 }
 
 fn problem(title: &str, detail: String) -> Problem {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::Json;
+
 /// The variables that mean something to the language; no loop or catch may take one of these names.
 pub const RESERVED: [&str; 10] =
     ["context", "input", "output", "workflow", "runtime", "task", "secrets", "authorization", "ENV", "__loc__"];
@@ -56,6 +58,13 @@ pub fn variables(program: &str) -> BTreeSet<&str> {
         }
     }
     found
+}
+
+/// The value of a program that is written as JSON. Minus is an operator in jq (`-0` is `0`), so it is left to it.
+pub fn literal(program: &str) -> Option<Json> {
+    let program = program.trim();
+    let may_be = program.starts_with(|char: char| char.is_ascii_digit() || "\"[{tfn".contains(char));
+    if !may_be || program.contains('-') || program.contains("\\(") { None } else { serde_json::from_str(program).ok() }
 }
 
 /// The identifier at the start of the text; empty when there is none.

@@ -6,6 +6,7 @@
 
 mod directory;
 mod layout;
+mod redo;
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ use super::{
     writer::{Answers, Writer},
 };
 use directory::Directory;
-use layout::Layout;
+use layout::{Changes, Layout};
 
 /// Longest key in bytes. With it, a page of sled's tree always fits into its log (see `layout.rs`).
 pub const KEY_BYTES_MAX: usize = 384;
@@ -96,6 +97,9 @@ pub struct SledJournal {
 struct Store {
     rows: sled::Db,
     layout: Layout,
+    /// Bytes changed in one step of sled, about: so few that with all that sled rewrites because of them they stay
+    /// below a segment (see `sled/redo.rs`).
+    step_bytes: usize,
     log: File,
     watched: Arc<Watched>,
     /// Held to write while a group is applied, so that a reader sees whole batches and whole values.
@@ -123,13 +127,15 @@ impl SledJournal {
         let store = Arc::new(Store {
             rows: opened.rows,
             layout: Layout::new(tuning.segment_bytes),
+            step_bytes: tuning.segment_bytes / 8,
             log: opened.log,
             watched: opened.watched,
             visible: RwLock::new(()),
             _directory: directory,
         });
+        redo::recover(&store.rows, store.step_bytes, &|some| store.step(some))?;
         let writing = Arc::clone(&store);
-        let writer = Writer::start(move |group| writing.commit(group))
+        let writer = Writer::start(store.step_bytes, move |group| writing.commit(group))
             .map_err(|error| StoreError(format!("start its thread: {error}")))?;
         Ok(Arc::new(Self { writer, store }))
     }
@@ -179,6 +185,28 @@ impl Store {
         }
     }
 
+    /// Makes changes atomic and durable in one step of sled.
+    fn step(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        self.change_at_once(changes)?;
+        self.make_durable()
+    }
+
+    fn change_at_once(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(&key[..], &value[..]),
+                None => batch.remove(&key[..]),
+            }
+        }
+        self.rows.apply_batch(batch).map_err(failed)
+    }
+
+    fn make_durable(&self) -> Result<(), StoreError> {
+        self.rows.flush().map_err(failed)?;
+        self.watched.sync(&self.log).map_err(|error| StoreError(format!("make writes durable: {error}")))
+    }
+
     /// Checks and applies the batches of a group in their order, and makes them durable with one sync.
     fn commit(&self, group: Vec<Batch>) -> Result<Answers, StoreError> {
         let mut changes: HashMap<Key, Option<Bytes>> = HashMap::new();
@@ -205,16 +233,19 @@ impl Store {
     }
 
     fn apply(&self, changes: &HashMap<Key, Option<Bytes>>) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let mut writes = Changes::new();
         for (key, value) in changes {
-            self.layout.change(&self.rows, &mut batch, key, value.as_ref())?;
+            self.layout.change(&self.rows, &mut writes, key, value.as_ref())?;
         }
-        {
-            let _whole = self.visible.write().unwrap_or_else(PoisonError::into_inner);
-            self.rows.apply_batch(batch).map_err(failed)?;
+        let bytes: usize = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let whole = self.visible.write().unwrap_or_else(PoisonError::into_inner);
+        if bytes > 2 * self.step_bytes {
+            return redo::carry_out(&writes, self.step_bytes, self.layout.piece_bytes(), &|some| self.step(some));
         }
-        self.rows.flush().map_err(failed)?;
-        self.watched.sync(&self.log).map_err(|error| StoreError(format!("make writes durable: {error}")))
+        self.change_at_once(&writes)?;
+        // Nobody who reads waits for the device.
+        drop(whole);
+        self.make_durable()
     }
 }
 

@@ -27,10 +27,6 @@ const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Batches in one group at most, so that the first caller of a group does not wait for thousands.
 const GROUP_BATCHES_MAX: usize = 1024;
 
-/// Bytes in one group at most (1 MiB), unless a single batch is larger: about what a device writes in the time of a
-/// flush.
-const GROUP_BYTES_MAX: usize = 1 << 20;
-
 /// The handle: takes batches, and ends the thread when dropped, after everything that waits was answered.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -64,14 +60,16 @@ struct Waiting {
 }
 
 impl Writer {
-    /// Starts the thread. `store` makes a group durable; after it fails or panics it is not called again and every
+    /// Starts the thread. A group has at most `group_bytes_max` bytes, unless a single batch is larger. `store` makes a group durable; after it fails or panics it is not called again and every
     /// batch is refused.
     pub(super) fn start(
+        group_bytes_max: usize,
         store: impl FnMut(Vec<Batch>) -> Result<Answers, StoreError> + Send + 'static,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let run = Arc::clone(&queue);
-        let thread = thread::Builder::new().name("journal-writer".to_owned()).spawn(move || run.run(store))?;
+        let thread =
+            thread::Builder::new().name("journal-writer".to_owned()).spawn(move || run.run(group_bytes_max, store))?;
         Ok(Self { queue, thread: Some(thread) })
     }
 
@@ -117,8 +115,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut store: impl FnMut(Vec<Batch>) -> Result<Answers, StoreError>) {
-        while let Some(group) = self.next_group() {
+    fn run(&self, group_bytes_max: usize, mut store: impl FnMut(Vec<Batch>) -> Result<Answers, StoreError>) {
+        while let Some(group) = self.next_group(group_bytes_max) {
             let (batches, answers): (Vec<_>, Vec<_>) =
                 group.into_iter().map(|waiting| (waiting.batch, waiting.answer)).unzip();
             let stored = catch_unwind(AssertUnwindSafe(|| store(batches)))
@@ -131,7 +129,7 @@ impl Queue {
     }
 
     /// Waits for batches and takes as many as make a group; nothing once the queue is closed and empty.
-    fn next_group(&self) -> Option<Vec<Waiting>> {
+    fn next_group(&self, group_bytes_max: usize) -> Option<Vec<Waiting>> {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.closed {
@@ -139,7 +137,7 @@ impl Queue {
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let group = state.take_group();
+        let group = state.take_group(group_bytes_max);
         self.drained.notify_all();
         Some(group)
     }
@@ -170,12 +168,12 @@ impl State {
         self.waiting.len() >= QUEUE_BATCHES_MAX || (self.bytes > 0 && self.bytes + bytes > QUEUE_BYTES_MAX)
     }
 
-    fn take_group(&mut self) -> Vec<Waiting> {
+    fn take_group(&mut self, bytes_max: usize) -> Vec<Waiting> {
         let mut bytes = 0;
         let mut count = 0;
         for waiting in self.waiting.iter().take(GROUP_BATCHES_MAX) {
             bytes += waiting.bytes;
-            if count > 0 && bytes > GROUP_BYTES_MAX {
+            if count > 0 && bytes > bytes_max {
                 bytes -= waiting.bytes;
                 break;
             }
@@ -209,6 +207,8 @@ mod tests {
 
     use super::*;
 
+    const GROUP_BYTES_MAX: usize = 100_000;
+
     fn batch(bytes: usize) -> Batch {
         Batch::default().put(Vec::new(), vec![0; bytes].into())
     }
@@ -218,7 +218,7 @@ mod tests {
         let (entered, first_entered) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let (report, groups) = mpsc::channel();
-        let writer = Writer::start(move |group| {
+        let writer = Writer::start(GROUP_BYTES_MAX, move |group| {
             entered.send(()).ok();
             released.recv().ok();
             report.send(group.len()).ok();
@@ -247,7 +247,7 @@ mod tests {
     fn after_a_failure_every_batch_is_refused() {
         let check = |store: fn(Vec<Batch>) -> Result<Answers, StoreError>, cause: &str| {
             let mut calls = 0;
-            let writer = Writer::start(move |group| {
+            let writer = Writer::start(GROUP_BYTES_MAX, move |group| {
                 calls += 1;
                 assert_eq!(calls, 1, "the store is called again");
                 store(group)
@@ -273,7 +273,7 @@ mod tests {
         let (entered, first_entered) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let writer = Arc::new(
-            Writer::start(move |_| {
+            Writer::start(GROUP_BYTES_MAX, move |_| {
                 entered.send(()).ok();
                 released.recv().ok();
                 Err(StoreError("gone".to_owned()))

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
+    sign,
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
@@ -232,7 +233,8 @@ impl S3Client {
         let fields: Vec<(&str, &str)> =
             request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
         let body = SignableBody::UnsignedPayload;
-        let signable = SignableRequest::new(request.method().as_str(), request.uri().to_string(), fields.into_iter(), body)?;
+        let signable =
+            SignableRequest::new(request.method().as_str(), request.uri().to_string(), fields.into_iter(), body)?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
         instructions.apply_to_request_http1x(request);
         Ok(())

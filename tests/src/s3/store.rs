@@ -327,14 +327,18 @@ impl S3 for Store {
         Ok(answer)
     }
 
-    async fn delete_objects(&self, mut req: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    async fn delete_objects(
+        &self,
+        mut req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         self.fault()?;
         let bucket = req.input.bucket.clone();
-        let (wanted, refused): (Vec<_>, Vec<_>) =
-            req.input.delete.objects.drain(..).partition(|object| match (&object.e_tag, self.etag(&bucket, &object.key)) {
+        let (wanted, refused): (Vec<_>, Vec<_>) = req.input.delete.objects.drain(..).partition(|object| {
+            match (&object.e_tag, self.etag(&bucket, &object.key)) {
                 (Some(wanted), Some(etag)) => wanted.value() == etag,
                 _ => true,
-            });
+            }
+        });
         let keys: Vec<String> = wanted.iter().map(|object| object.key.clone()).collect();
         req.input.delete.objects = wanted;
         let mut answer = self.files.delete_objects(req).await?;

@@ -99,7 +99,7 @@ impl<'a> Compiler<'a> {
 
     /// A program that is a JSON value gives that value, whatever it is run on.
     fn expression_or_literal(&mut self, program: &str, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Template> {
-        match literal(program) {
+        match expression::literal(program) {
             Some(value) => Some(Template::Literal(value)),
             None => self.expression(program, tree, pointer, at).map(Template::Expression),
         }
@@ -268,11 +268,6 @@ fn literal_object(parts: Vec<(String, Template)>) -> Template {
         _ => None,
     });
     Template::Literal(Json::Object(members.collect()))
-}
-
-/// The value of a program that is written as JSON. Minus is an operator in jq (`-0` is `0`), so it is left to it.
-pub(super) fn literal(program: &str) -> Option<Json> {
-    if program.contains('-') || program.contains("\\(") { None } else { serde_json::from_str(program).ok() }
 }
 
 fn cut(program: &str) -> String {

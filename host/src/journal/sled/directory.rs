@@ -14,7 +14,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{OpenError, Tuning, Watched, failed, layout::Layout};
+use super::{
+    OpenError, Tuning, Watched, failed,
+    layout::{Changes, Layout},
+};
 use crate::journal::{StoreError, keys, row};
 
 /// The format that this program writes, and the highest it reads.
@@ -147,9 +150,12 @@ fn wait_until_let_go(log: &Path) -> Result<(), OpenError> {
 }
 
 fn write_format(rows: &sled::Db, tuning: Tuning) -> Result<(), OpenError> {
-    let mut batch = sled::Batch::default();
+    let mut changes = Changes::new();
     let value = row::encode(&Format { format: FORMAT });
-    Layout::new(tuning.segment_bytes).change(rows, &mut batch, &keys::setting("format"), Some(&value))?;
+    Layout::new(tuning.segment_bytes).change(rows, &mut changes, &keys::setting("format"), Some(&value))?;
+    let mut batch = sled::Batch::default();
+    changes.into_iter().for_each(|(key, value)| batch.insert(key, value.unwrap_or_default()));
+    // A batch and not an insert, which writes nothing where the row is as it should be.
     rows.apply_batch(batch).map_err(failed)?;
     rows.flush().map_err(failed)?;
     Ok(())

@@ -12,6 +12,9 @@ use bytes::Bytes;
 
 use super::{Key, Row, StoreError, failed};
 
+/// Changes of sled rows, in the order in which they are made: a key, and its value or that it goes.
+pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 const ROW: u8 = 1;
 const PIECE: u8 = 2;
 
@@ -58,11 +61,16 @@ impl Layout {
         Ok(Row { key, value })
     }
 
-    /// Adds to `batch` what gives a key a value, or takes it away.
+    /// Bytes of a piece.
+    pub(super) fn piece_bytes(&self) -> usize {
+        self.piece_bytes
+    }
+
+    /// Adds to `changes` what gives a key a value, or takes it away.
     pub(super) fn change(
         &self,
         rows: &sled::Tree,
-        batch: &mut sled::Batch,
+        changes: &mut Changes,
         key: &[u8],
         value: Option<&Bytes>,
     ) -> Result<(), StoreError> {
@@ -73,28 +81,28 @@ impl Layout {
         };
         let after = match value {
             None => {
-                batch.remove(row_key);
+                changes.push((row_key, None));
                 0
             }
             Some(value) if value.len() <= self.piece_bytes => {
                 let mut stored = Vec::with_capacity(1 + value.len());
                 stored.push(WHOLE);
                 stored.extend_from_slice(value);
-                batch.insert(row_key, stored);
+                changes.push((row_key, Some(stored)));
                 0
             }
             Some(value) => {
                 let mut stored = vec![IN_PIECES];
                 stored.extend_from_slice(&(value.len() as u64).to_be_bytes());
-                batch.insert(row_key, stored);
+                changes.push((row_key, Some(stored)));
                 for (number, piece) in value.chunks(self.piece_bytes).enumerate() {
-                    batch.insert(piece_key(key, number), piece);
+                    changes.push((piece_key(key, number), Some(piece.to_vec())));
                 }
                 self.pieces(value.len())
             }
         };
         for number in after..before {
-            batch.remove(piece_key(key, number));
+            changes.push((piece_key(key, number), None));
         }
         Ok(())
     }
@@ -133,7 +141,7 @@ fn length_in_pieces(stored: &[u8]) -> Result<Option<usize>, StoreError> {
     }
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError(format!("it is damaged: {what}; restore the data directory from a backup"))
 }
 
