@@ -3,7 +3,6 @@
 mod faults;
 mod follows;
 mod lifecycle;
-mod speed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
