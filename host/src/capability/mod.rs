@@ -1,7 +1,16 @@
 //! What a guest may reach: one file per host capability, and here what an attempt was granted and what it tells.
 //! It knows nothing of workflows; the sandbox links these capabilities, the coordinator listens.
 
+mod denial;
 mod host;
+pub(crate) mod http;
+pub(crate) mod log;
+mod progress;
+#[cfg(test)]
+pub(crate) mod recorded;
+mod secrets;
+#[expect(missing_docs, reason = "generated; the WIT files are the documentation")]
+pub(crate) mod wit;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +52,16 @@ impl Granted {
             secret_store: None,
         }
     }
+}
+
+/// One attempt's state behind the capabilities. It is made for the attempt and dropped with it.
+pub(crate) struct Guest {
+    pub(crate) granted: Granted,
+    pub(crate) observer: Arc<dyn Observe>,
+    /// What the guest holds handles to.
+    pub(crate) table: wasmtime::component::ResourceTable,
+    pub(crate) http: http::Http,
+    pub(crate) log: log::AttemptLog,
 }
 
 /// What a probe found.

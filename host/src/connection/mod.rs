@@ -1,9 +1,15 @@
 //! Named connections: how an admin describes a way to an outside system, and the client that uses it. Addresses and
 //! credentials never leave this room. It knows nothing of workflows.
 
+mod authentication;
 pub mod client;
 pub mod declaration;
+pub mod outside;
 pub mod registry;
 pub mod secrets;
+mod signature;
+mod target;
+mod transport;
 
 pub use registry::{ConnectionError, Connections};
+pub use target::absolute;

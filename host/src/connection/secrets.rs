@@ -1,16 +1,52 @@
-//! Secrets, encrypted at rest.
+//! Secrets, encrypted at rest with XChaCha20-Poly1305 under a key file that only its owner can read. A secret's name is
+//! authenticated with its value, so that a row cannot be moved to another name. It deliberately has no way to list values.
 
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::journal::{CommitError, Journal};
+use crate::journal::{Batch, CommitError, Journal, Scan, StoreError, keys, row};
 use crate::model::SecretName;
 
+/// Longer values are refused, bytes: certificates with their keys fit, files do not belong here.
+pub const SECRET_BYTES_MAX: usize = 64 << 10;
+
+/// More names are not listed; far above what one installation can use.
+const LISTED_MAX: usize = 100_000;
+
 /// The secrets; a cheap handle.
-#[derive(Debug, Clone)]
-pub struct SecretStore;
+#[derive(Clone)]
+pub struct SecretStore(Arc<Inner>);
+
+struct Inner {
+    journal: Arc<dyn Journal>,
+    cipher: XChaCha20Poly1305,
+    master: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for SecretStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SecretStore")
+    }
+}
+
+/// A stored secret.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    /// 24 random bytes, hexadecimal.
+    nonce: String,
+    /// Ciphertext and tag, hexadecimal.
+    sealed: String,
+}
 
 /// Why a secret cannot be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -19,34 +55,59 @@ pub enum SecretError {
     #[error("use the key file: {0}")]
     KeyFile(String),
     /// The value is too long.
-    #[error("store a secret of {bytes} bytes: at most 65536 are allowed")]
+    #[error("store a secret of {bytes} bytes: at most {SECRET_BYTES_MAX} are allowed")]
     TooLong {
         /// Its length.
         bytes: usize,
     },
     /// The stored row was not written with this key, or was changed.
-    #[error("decrypt secret `{0}`: it was stored under another key file; store it again")]
+    #[error("decrypt secret `{0}`: it was stored under another key file or changed; store it again")]
     Undecryptable(SecretName),
     /// The store failed.
     #[error("store the secret")]
     Store(#[source] CommitError),
 }
 
+impl From<StoreError> for SecretError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl SecretStore {
     /// Opens the store; makes the key file, readable by its owner only, where there is none.
     ///
     /// # Errors
-    /// The key file is readable by others or cannot be read or made.
-    pub fn open(_journal: Arc<dyn Journal>, _key_file: &Path) -> Result<Self, SecretError> {
-        unreachable!("under construction")
+    /// The key file is accessible to others, or cannot be read or made.
+    pub fn open(journal: Arc<dyn Journal>, key_file: &Path) -> Result<Self, SecretError> {
+        let master = read_or_make_key(key_file)?;
+        let mut at_rest = derive(&master, "secrets at rest");
+        let cipher = XChaCha20Poly1305::new((&at_rest).into());
+        at_rest.zeroize();
+        Ok(Self(Arc::new(Inner { journal, cipher, master })))
     }
 
-    /// Makes or replaces a secret; whether it was made. Durable on return.
+    /// Makes or replaces a secret; true where it was made. Durable on return.
     ///
     /// # Errors
-    /// It is longer than 64 KiB, or the store failed.
-    pub async fn put(&self, _name: &SecretName, _value: &[u8]) -> Result<bool, SecretError> {
-        unreachable!("under construction")
+    /// It is longer than [`SECRET_BYTES_MAX`], or the store failed.
+    pub async fn put(&self, name: &SecretName, value: &[u8]) -> Result<bool, SecretError> {
+        if value.len() > SECRET_BYTES_MAX {
+            return Err(SecretError::TooLong { bytes: value.len() });
+        }
+        let mut nonce = [0; 24];
+        SystemRandom::new().fill(&mut nonce).expect("the kernel's generator does not fail after start-up");
+        let aad = associated(name);
+        let sealed = self
+            .0
+            .cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: &aad })
+            .expect("the value is far below the cipher's limit");
+        let key = keys::secret(name);
+        let made = self.0.journal.get(&key)?.is_none();
+        let value = row::encode(&Sealed { nonce: hex::encode(nonce), sealed: hex::encode(sealed) });
+        self.0.journal.commit(Batch::default().put(key, value)).await.map_err(SecretError::Store)?;
+        Ok(made)
     }
 
     /// The names, in order.
@@ -54,27 +115,192 @@ impl SecretStore {
     /// # Errors
     /// The store failed.
     pub fn list(&self) -> Result<Vec<SecretName>, SecretError> {
-        unreachable!("under construction")
+        let rows = self.0.journal.scan(Scan::prefix(keys::secrets(), LISTED_MAX))?;
+        rows.iter()
+            .map(|row| {
+                std::str::from_utf8(&row.key[1..])
+                    .ok()
+                    .and_then(|name| SecretName::parse(name).ok())
+                    .ok_or_else(|| StoreError("read a secret's name: it is not a name".to_owned()).into())
+            })
+            .collect()
     }
 
     /// Removes a secret; whether there was one. Durable on return.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn delete(&self, _name: &SecretName) -> Result<bool, SecretError> {
-        unreachable!("under construction")
+    pub async fn delete(&self, name: &SecretName) -> Result<bool, SecretError> {
+        let key = keys::secret(name);
+        if self.0.journal.get(&key)?.is_none() {
+            return Ok(false);
+        }
+        self.0.journal.commit(Batch::default().delete(key)).await.map_err(SecretError::Store)?;
+        Ok(true)
     }
 
     /// A secret's bytes, wiped from memory when dropped.
     ///
     /// # Errors
-    /// The store failed or the row was written under another key.
-    pub fn reveal(&self, _name: &SecretName) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
-        unreachable!("under construction")
+    /// The store failed, or the row was written under another key.
+    pub fn reveal(&self, name: &SecretName) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
+        let Some(value) = self.0.journal.get(&keys::secret(name))? else { return Ok(None) };
+        let row: Sealed = row::decode(&value)?;
+        self.open_row(name, &row).map(Some).ok_or_else(|| SecretError::Undecryptable(name.clone()))
     }
 
     /// A key for another purpose, derived from the key file; different purposes give unrelated keys.
-    pub fn derive(&self, _purpose: &str) -> [u8; 32] {
-        unreachable!("under construction")
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        derive(&self.0.master, purpose)
+    }
+
+    fn open_row(&self, name: &SecretName, row: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
+        let mut nonce = [0; 24];
+        hex::decode_to_slice(&row.nonce, &mut nonce).ok()?;
+        let sealed = hex::decode(&row.sealed).ok()?;
+        let aad = associated(name);
+        self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: &sealed, aad: &aad }).ok().map(Zeroizing::new)
+    }
+}
+
+fn associated(name: &SecretName) -> Vec<u8> {
+    [b"orchestrator secret 1\0", name.as_str().as_bytes()].concat()
+}
+
+fn derive(master: &[u8; 32], purpose: &str) -> [u8; 32] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, master);
+    let tag = hmac::sign(&key, &[b"orchestrator key 1\0", purpose.as_bytes()].concat());
+    tag.as_ref().try_into().expect("an HMAC-SHA-256 has 32 bytes")
+}
+
+fn read_or_make_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, SecretError> {
+    let failed = |error: io::Error| SecretError::KeyFile(format!("`{}`: {error}", path.display()));
+    match File::open(path) {
+        Ok(file) => read_key(file, path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_key(path).map_err(failed)?;
+            read_key(File::open(path).map_err(failed)?, path)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Makes the key under another name first and links it into place: nobody ever sees half a key, and of two starters
+/// the second finds the first one's key.
+fn make_key(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut key = Zeroizing::new([0; 32]);
+    SystemRandom::new().fill(key.as_mut()).map_err(|_| io::Error::other("no random bytes"))?;
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let text = Zeroizing::new(format!("{}\n", hex::encode(key.as_ref())));
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&new, path);
+    std::fs::remove_file(&new)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(directory)?.sync_all(),
+    }
+}
+
+fn read_key(file: File, path: &Path) -> Result<Zeroizing<[u8; 32]>, SecretError> {
+    let refuse = |reason: String| Err(SecretError::KeyFile(format!("`{}`: {reason}", path.display())));
+    // The open file is looked at, not its name, so that nothing can be put in between.
+    let mode = match file.metadata() {
+        Ok(metadata) => metadata.mode() & 0o777,
+        Err(error) => return refuse(error.to_string()),
+    };
+    if mode & 0o077 != 0 {
+        return refuse(format!("others may access it (mode {mode:03o}); run `chmod 600 {}`", path.display()));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    if let Err(error) = file.take(128).read_to_string(&mut text) {
+        return refuse(error.to_string());
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    match hex::decode_to_slice(text.trim_end(), key.as_mut()) {
+        Ok(()) => Ok(key),
+        Err(_) => refuse("it does not hold 64 hexadecimal digits; restore it from a backup".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::memory::MemoryJournal;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn name(text: &str) -> SecretName {
+        SecretName::parse(text).unwrap()
+    }
+
+    fn store(directory: &tempfile::TempDir, journal: &MemoryJournal) -> SecretStore {
+        SecretStore::open(Arc::new(journal.clone()), &directory.path().join("key")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_secret_comes_back_after_a_restart_and_is_not_in_the_journal() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        assert!(store(&directory, &journal).put(&name("jira"), b"hunter2hunter2").await.unwrap());
+        let store = store(&directory, &journal);
+        assert!(!store.put(&name("jira"), b"hunter2hunter2").await.unwrap());
+        assert_eq!(store.reveal(&name("jira")).unwrap().unwrap().as_slice(), b"hunter2hunter2");
+        let stored = journal.get(&keys::secret(&name("jira"))).unwrap().unwrap();
+        let text = String::from_utf8(stored.to_vec()).unwrap();
+        assert!(!text.contains("hunter2") && !text.contains(&hex::encode(b"hunter2")));
+        assert_eq!(store.list().unwrap(), [name("jira")]);
+        assert!(store.delete(&name("jira")).await.unwrap());
+        assert!(!store.delete(&name("jira")).await.unwrap());
+        assert!(store.reveal(&name("jira")).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_row_does_not_open_under_another_name_or_another_key() {
+        let (directory, other, journal) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let first = store(&directory, &journal);
+        first.put(&name("a"), b"value").await.unwrap();
+        let stored = journal.get(&keys::secret(&name("a"))).unwrap().unwrap();
+        journal.apply(Batch::default().put(keys::secret(&name("b")), stored)).unwrap();
+        assert!(matches!(first.reveal(&name("b")), Err(SecretError::Undecryptable(_))));
+        assert!(matches!(store(&other, &journal).reveal(&name("a")), Err(SecretError::Undecryptable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_too_long_is_refused() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let long = vec![0; SECRET_BYTES_MAX + 1];
+        let error = store(&directory, &journal).put(&name("a"), &long).await.unwrap_err();
+        assert!(matches!(error, SecretError::TooLong { .. }));
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused_with_its_cure() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let path = directory.path().join("key");
+        drop(store(&directory, &journal));
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let error = SecretStore::open(Arc::new(journal), &path).unwrap_err();
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_key_file_is_never_replaced() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let path = directory.path().join("key");
+        std::fs::write(&path, "abc").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(SecretStore::open(Arc::new(journal), &path), Err(SecretError::KeyFile(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn keys_for_different_purposes_differ() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let store = store(&directory, &journal);
+        assert_eq!(store.derive("a"), store.derive("a"));
+        assert_ne!(store.derive("a"), store.derive("b"));
     }
 }
