@@ -207,8 +207,8 @@ mod tests {
         ConnectionName::parse(text).unwrap()
     }
 
-    fn open(directory: &tempfile::TempDir, journal: &MemoryJournal) -> Arc<Connections> {
-        let journal = Arc::new(journal.clone());
+    fn open(directory: &tempfile::TempDir, journal: &Arc<MemoryJournal>) -> Arc<Connections> {
+        let journal = journal.clone();
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
         Connections::open(journal, secrets).unwrap()
     }
@@ -219,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_survive_a_restart() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let connection = declaration(json!({"baseUrl": "https://a.example/v1"}));
         let connections = open(&directory, &journal);
         assert!(connections.put(&name("a"), connection.clone()).await.unwrap());
@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn certificates_that_are_none_are_refused() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let connection = declaration(json!({"baseUrl": "https://a.example/", "caCertificates": "no PEM"}));
         let error = open(&directory, &journal).put(&name("a"), connection).await.unwrap_err();
         assert!(matches!(error, ConnectionError::Invalid { member: "caCertificates", .. }), "{error}");

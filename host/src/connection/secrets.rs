@@ -235,13 +235,13 @@ mod tests {
         SecretName::parse(text).unwrap()
     }
 
-    fn store(directory: &tempfile::TempDir, journal: &MemoryJournal) -> SecretStore {
-        SecretStore::open(Arc::new(journal.clone()), &directory.path().join("key")).unwrap()
+    fn store(directory: &tempfile::TempDir, journal: &Arc<MemoryJournal>) -> SecretStore {
+        SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap()
     }
 
     #[tokio::test]
     async fn a_secret_comes_back_after_a_restart_and_is_not_in_the_journal() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         assert!(store(&directory, &journal).put(&name("jira"), b"hunter2hunter2").await.unwrap());
         let store = store(&directory, &journal);
         assert!(!store.put(&name("jira"), b"hunter2hunter2").await.unwrap());
@@ -258,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn a_row_does_not_open_under_another_name_or_another_key() {
         let (directory, other, journal) =
-            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), MemoryJournal::new());
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let first = store(&directory, &journal);
         first.put(&name("a"), b"value").await.unwrap();
         let stored = journal.get(&keys::secret(&name("a"))).unwrap().unwrap();
@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_that_is_too_long_is_refused() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let long = vec![0; SECRET_BYTES_MAX + 1];
         let error = store(&directory, &journal).put(&name("a"), &long).await.unwrap_err();
         assert!(matches!(error, SecretError::TooLong { .. }));
@@ -277,28 +277,28 @@ mod tests {
 
     #[test]
     fn a_key_file_that_others_can_read_is_refused_with_its_cure() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let path = directory.path().join("key");
         drop(store(&directory, &journal));
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let error = SecretStore::open(Arc::new(journal), &path).unwrap_err();
+        let error = SecretStore::open(journal, &path).unwrap_err();
         assert!(error.to_string().contains("chmod 600"), "{error}");
     }
 
     #[test]
     fn a_damaged_key_file_is_never_replaced() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let path = directory.path().join("key");
         std::fs::write(&path, "abc").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(SecretStore::open(Arc::new(journal), &path), Err(SecretError::KeyFile(_))));
+        assert!(matches!(SecretStore::open(journal, &path), Err(SecretError::KeyFile(_))));
         assert_eq!(std::fs::read(&path).unwrap(), b"abc");
     }
 
     #[test]
     fn keys_for_different_purposes_differ() {
-        let (directory, journal) = (tempfile::tempdir().unwrap(), MemoryJournal::new());
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let store = store(&directory, &journal);
         assert_eq!(store.derive("a"), store.derive("a"));
         assert_ne!(store.derive("a"), store.derive("b"));

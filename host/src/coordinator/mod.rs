@@ -13,14 +13,18 @@ mod attempt;
 mod fold;
 mod follow;
 mod handle;
+mod installed;
 mod live;
 pub mod perform;
 mod programs;
 mod query;
 mod recovery;
 mod runner;
+mod sandboxed;
 mod start;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -38,8 +42,10 @@ use crate::machine::Moment;
 use crate::model::InstanceId;
 
 pub use handle::{Counters, Handle, InstanceError};
+pub use installed::InstalledPrograms;
 pub use perform::Perform;
 pub use programs::{ProgramError, Programs, Resolved};
+pub use sandboxed::Sandboxed;
 pub use start::{Start, StartError, Started};
 
 use live::{Damaged, Live};

@@ -4,10 +4,16 @@
 pub mod keys;
 pub mod row;
 
+pub mod memory;
+pub mod sled;
+
+mod durable_sync;
+mod writer;
+
+pub mod faulty;
+
 #[cfg(test)]
 mod contract;
-pub mod faulty;
-pub mod memory;
 
 use std::ops::Bound;
 

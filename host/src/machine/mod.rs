@@ -7,6 +7,10 @@ use crate::definition::duration;
 pub mod next;
 pub mod record;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 /// The outside facts a decision may use; they end up in records, so that a fold never needs them again.

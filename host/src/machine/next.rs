@@ -188,7 +188,9 @@ impl Turn<'_> {
             Body::Done(output) => self.body_done(live, output),
             Body::Loop(each) => self.go_on_loop(live, each),
             Body::Block(block) => return self.go_on_block(live, block),
-            Body::Calling(_) | Body::Probing { .. } | Body::Waiting(_) => Ok(self.idle()),
+            Body::Calling(_) | Body::Probing { .. } | Body::Waiting(_) => {
+                unreachable!("an activation that is ready waits for nothing")
+            }
         };
         vec![record.unwrap_or_else(|error| Record::Failed { activation: live.id, error })]
     }
@@ -201,12 +203,8 @@ impl Turn<'_> {
                 let left = self.leave(live, output, false, flow);
                 vec![left.unwrap_or_else(|error| Record::Failed { activation: live.id, error })]
             }
-            Inside::Running => vec![self.idle()],
+            Inside::Running => unreachable!("a block that is ready does not run its body"),
         }
-    }
-
-    fn idle(&self) -> Record {
-        unreachable!("an activation that is ready neither waits nor runs")
     }
 
     fn place<'s>(&'s self, live: &'s Activation) -> Place<'s> {

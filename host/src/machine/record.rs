@@ -7,10 +7,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::definition::graph::{ActionRef, Flow, NodeId};
 use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
+
+/// Reads a member that is there: `null` is a value like any other, and not the member's absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
+    Json::deserialize(deserializer).map(|value| Some(Arc::new(value)))
+}
 
 /// One activation of a node: the node entered once, on one iteration and one try. Numbered from 1 per instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,7 +43,7 @@ pub enum Record {
     /// The workflow's own frame was entered; its first node is next.
     Started {
         /// The workflow's transformed input, where `input.from` made another.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         input: Option<Arc<Json>>,
         /// When the workflow's `timeout` ends it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,10 +138,10 @@ pub enum Record {
         /// Which activation.
         activation: ActivationId,
         /// The transformed output; absent where it is the raw output as it was.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         output: Option<Arc<Json>>,
         /// The new context, where `export` made one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         context: Option<Arc<Json>>,
         /// Where control goes.
         to: Target,
@@ -218,7 +223,7 @@ pub struct Entered {
     /// The node.
     pub node: NodeId,
     /// Its transformed input, where `input.from` made another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub input: Option<Arc<Json>>,
     /// When its `timeout` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -99,7 +99,7 @@ fn delay(retry: &Retry, number: u32, chance: f64) -> SignedDuration {
 
 /// Whether the error has every member that the filter names.
 fn fits(filter: &ErrorFilter, error: &ErrorObject) -> bool {
-    let kind = filter.kind.as_ref().is_none_or(|kind| canonical(kind) == canonical(&error.kind));
+    let kind = filter.kind.as_ref().is_none_or(|kind| same_kind(kind, &error.kind));
     let status = filter.status.is_none_or(|status| status == error.status);
     let text = |wanted: &Option<String>, there: &Option<String>| wanted.is_none() || wanted == there;
     kind && status
@@ -127,8 +127,13 @@ const STANDARD: [&str; 8] = [
     standard::RUNTIME.0,
 ];
 
-/// A type's last segment where it is one of the standard types, whatever its base; else the type itself.
-fn canonical(kind: &str) -> &str {
+/// Whether two types are the same text, or the same standard type on whatever base.
+fn same_kind(one: &str, other: &str) -> bool {
+    one == other || standard_type(one).is_some_and(|segment| Some(segment) == standard_type(other))
+}
+
+/// The last segment of a standard type.
+fn standard_type(kind: &str) -> Option<&str> {
     let segment = BASES.iter().find_map(|base| kind.strip_prefix(base));
-    segment.filter(|segment| STANDARD.contains(segment)).unwrap_or(kind)
+    segment.filter(|segment| STANDARD.contains(segment))
 }
