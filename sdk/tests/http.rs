@@ -1,4 +1,5 @@
 //! Requests as they reach the host, and responses as actions meet them.
+#![expect(clippy::unwrap_used, reason = "a helper of a test that panics fails the test")]
 
 use std::time::Duration;
 
@@ -116,7 +117,8 @@ fn a_long_body_is_cut_in_the_message() {
 
 #[test]
 fn no_response_is_sorted_by_whether_something_was_sent() {
-    let failures: [(fn() -> Reply, Reaction, Reaction, u16); 4] = [
+    type Failure = (fn() -> Reply, Reaction, Reaction, u16);
+    let failures: [Failure; 4] = [
         (Reply::unavailable, AGAIN, AGAIN, 503),
         (Reply::timeout, AGAIN, Reaction::Unknown, 504),
         (Reply::interrupted, AGAIN, Reaction::Unknown, 502),
