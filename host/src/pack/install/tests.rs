@@ -91,7 +91,7 @@ fn what_does_not_fit_together_is_told_with_its_place_and_cure() {
         ("pack.yaml", "actions/main.wasm", "actions/man.wasm", "missing-file", "orchctl pack build"),
         ("pack.yaml", "schemas/create.json", "schemas/crate.json", "missing-file", "did you mean `schemas/create.json`?"),
         ("pack.yaml", "workflows/a.yaml", "workflows/b.yaml", "missing-file", "did you mean `workflows/a.yaml`?"),
-        ("pack.yaml", "workflow: a", "workflow: b", "undeclared", "did you mean `a`?"),
+        ("pack.yaml", "workflow: a", "workflow: b", "undeclared", "`document.name`"),
         ("schemas/create.json", "}", "", "bad-json", "schemas/create.json:1:"),
         ("schemas/create.json", "\"object\"", "\"objct\"", "bad-schema", "schemas/create.json:1:10"),
         ("schemas/create.json", "\"type\": \"object\"", "\"$ref\": \"https://elsewhere.example/s.json\"", "bad-schema", "same file"),
