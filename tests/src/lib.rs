@@ -3,6 +3,7 @@
 
 pub mod binaries;
 pub mod client;
+pub mod guests;
 pub mod migration;
 pub mod s3;
 pub mod server;

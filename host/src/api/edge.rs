@@ -241,4 +241,33 @@ mod tests {
         }
         assert_ne!(id(""), id(""));
     }
+
+    async fn answer(router: axum::Router, request: Request) -> (axum::http::Response<()>, serde_json::Value) {
+        let (head, body) = tower::ServiceExt::oneshot(router, request).await.unwrap().into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (axum::http::Response::from_parts(head, ()), serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_names_the_request_and_not_the_cause() {
+        async fn breaks() -> &'static str {
+            panic!("the key is hunter2")
+        }
+        let layer = axum::middleware::from_fn_with_state(Edge::new(Hosts::Any), edge);
+        let router = axum::Router::new().route("/v1/packs", axum::routing::get(breaks)).layer(layer);
+        let (head, document) = answer(router, request(&[("x-request-id", "r-1")])).await;
+        assert_eq!((head.status().as_u16(), &head.headers()["x-request-id"]), (500, &HeaderValue::from_static("r-1")));
+        assert_eq!((&document["requestId"], &document["type"]), (&"r-1".into(), &"/problems/internal".into()));
+        assert!(!document.to_string().contains("hunter2"), "{document}");
+    }
+
+    #[tokio::test]
+    async fn an_error_without_a_document_gets_one() {
+        let layer = axum::middleware::from_fn_with_state(Edge::new(Hosts::Any), edge);
+        let bare = axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let router = axum::Router::new().route("/v1/packs", axum::routing::get(async move || bare)).layer(layer);
+        let (head, document) = answer(router, request(&[])).await;
+        assert_eq!(head.headers()["content-type"], MEDIA_TYPE);
+        assert_eq!((&document["status"], &document["instance"]), (&415.into(), &"/v1/packs".into()));
+    }
 }

@@ -15,7 +15,7 @@ use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
 use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
-use crate::coordinator::{Start, Started};
+use crate::coordinator::{Start, StartError, Started};
 use crate::model::{InstanceId, Json as Data, PackName, ServiceName, WorkflowName};
 
 /// Seconds a request may wait for an instance's end: below the common limits of proxies.
@@ -107,7 +107,11 @@ pub async fn start_instance(
 ) -> Result<Response, Problem> {
     let wait = wait.duration()?;
     let start = start_of(&rooms, asked, key)?;
-    let Started { summary, replayed } = rooms.coordinator.start(start).await?;
+    let pack = start.pack.clone();
+    let Started { summary, replayed } = rooms.coordinator.start(start).await.map_err(|error| match error {
+        StartError::NotFound(_) if rooms.catalog.latest(&pack).is_none() => Problem::unknown_pack(&pack),
+        error => error.into(),
+    })?;
     let summary = waited(&rooms, summary, wait).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
@@ -185,7 +189,6 @@ fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) 
     let (name, input) = (asked.name, asked.input);
     match (asked.service, asked.pack, asked.workflow) {
         (None, Some(pack), Some(workflow)) => {
-            rooms.catalog.latest(&pack).ok_or_else(|| Problem::unknown_pack(&pack))?;
             Ok(Start { pack, version: asked.version, workflow, service: None, name, input, idempotency_key })
         }
         (Some(service), None, None) if asked.version.is_none() => {

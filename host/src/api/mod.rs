@@ -37,3 +37,6 @@ pub fn router(rooms: Arc<Rooms>, hosts: Hosts) -> Router {
         .fallback(async || problem::unknown_route())
         .layer(from_fn_with_state(Edge::new(hosts), edge::edge))
 }
+
+#[cfg(test)]
+mod tests;

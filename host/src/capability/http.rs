@@ -45,7 +45,9 @@ impl Http {
 
     fn count(&mut self, requests: u32) -> Result<(), Error> {
         if self.requests + requests > REQUESTS_MAX {
-            return Err(Error::Exhausted(format!("the attempt has sent its {REQUESTS_MAX} requests; checkpoint earlier")));
+            return Err(Error::Exhausted(format!(
+                "the attempt has sent its {REQUESTS_MAX} requests; checkpoint earlier"
+            )));
         }
         self.requests += requests;
         Ok(())
@@ -54,7 +56,9 @@ impl Http {
     fn has_place(&self) -> Result<(), Error> {
         match self.under_way < EXCHANGES_MAX {
             true => Ok(()),
-            false => Err(Error::Exhausted(format!("{EXCHANGES_MAX} exchanges are under way; finish or drop one first"))),
+            false => {
+                Err(Error::Exhausted(format!("{EXCHANGES_MAX} exchanges are under way; finish or drop one first")))
+            }
         }
     }
 }

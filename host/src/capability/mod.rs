@@ -9,7 +9,6 @@ mod progress;
 #[cfg(test)]
 pub(crate) mod recorded;
 mod secrets;
-#[expect(missing_docs, reason = "generated; the WIT files are the documentation")]
 pub(crate) mod wit;
 
 use std::collections::BTreeMap;

@@ -21,7 +21,11 @@ impl progress::Host for Guest {
         let measures = measures
             .into_iter()
             .take(MEASURES_MAX)
-            .map(|measure| Measure { unit: cut(&measure.unit, UNIT_CHARS_MAX), done: measure.done, total: measure.total })
+            .map(|measure| Measure {
+                unit: cut(&measure.unit, UNIT_CHARS_MAX),
+                done: measure.done,
+                total: measure.total,
+            })
             .collect();
         self.observer.progress(measures, note.map(|note| cut(&note, NOTE_CHARS_MAX)));
         Ok(())

@@ -11,7 +11,8 @@ impl store::Host for Guest {
         let (Some(stored), Some(secrets)) = (granted, self.granted.secret_store.clone()) else {
             return Err(Error::Denied(denial::secret(&self.granted, &name)));
         };
-        let missing = || Error::Missing(format!("secret `{stored}` is not stored; store it: `orchctl secret put {stored}`"));
+        let missing =
+            || Error::Missing(format!("secret `{stored}` is not stored; store it: `orchctl secret put {stored}`"));
         let value = match secrets.reveal(&stored) {
             Ok(value) => value.ok_or_else(missing)?,
             Err(error) => {
@@ -21,7 +22,9 @@ impl store::Host for Guest {
         };
         if let Err(error) = self.observer.secret_revealed(stored.to_string()).await {
             tracing::error!(secret = %stored, %error, "the reading of a secret could not be recorded");
-            return Err(Error::Missing(format!("secret `{stored}` is not given because its reading cannot be recorded")));
+            return Err(Error::Missing(format!(
+                "secret `{stored}` is not given because its reading cannot be recorded"
+            )));
         }
         self.log.hide(&value);
         Ok(value.to_vec())

@@ -208,9 +208,8 @@ mod tests {
     }
 
     fn open(directory: &tempfile::TempDir, journal: &Arc<MemoryJournal>) -> Arc<Connections> {
-        let journal = journal.clone();
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
-        Connections::open(journal, secrets).unwrap()
+        Connections::open(journal.clone(), secrets).unwrap()
     }
 
     fn declaration(json: serde_json::Value) -> Connection {

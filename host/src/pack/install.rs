@@ -129,6 +129,55 @@ fn requirements(manifest: &Manifest, workflows: &BTreeMap<WorkflowName, SoundWor
         .collect()
 }
 
+/// The actions of several packs that are not installed, for a check without a server.
+#[derive(Debug, Default)]
+pub struct Beside(Vec<Declarations>);
+
+impl Beside {
+    /// Reads the actions of a pack's folder. Only what its callers need is looked at; that the pack is sound is not.
+    ///
+    /// # Errors
+    /// Its manifest has errors, or a file cannot be read.
+    pub fn add(&mut self, directory: &Directory) -> Result<(), CheckError> {
+        let parsed = parse(directory)?;
+        let mut schemas = BTreeMap::new();
+        for action in parsed.manifest.actions.values() {
+            for path in action.input.iter().chain(&action.output) {
+                let schema = directory.read(path)?.and_then(|content| serde_json::from_slice(&content).ok());
+                schemas.extend(schema.map(|schema| (path.clone(), Arc::new(schema))));
+            }
+        }
+        self.0.push(Declarations::new(&parsed.manifest, &BTreeMap::new(), &schemas));
+        Ok(())
+    }
+}
+
+impl Actions for Beside {
+    fn action(
+        &self,
+        pack: Option<&PackName>,
+        version: Option<&semver::Version>,
+        name: &ActionName,
+    ) -> Result<ActionDeclaration, LookupError> {
+        let named: Vec<&Declarations> = self.0.iter().filter(|other| Some(&other.pack.name) == pack).collect();
+        let found = named.iter().find(|other| version.is_none_or(|version| *version == other.pack.version));
+        match (found, pack, version) {
+            (Some(found), _, _) => found.get(name),
+            (None, Some(pack), Some(version)) if !named.is_empty() => Err(LookupError::Version {
+                pack: pack.clone(),
+                version: version.clone(),
+                known: named.iter().map(|other| other.pack.version.to_string()).collect(),
+            }),
+            (None, pack, _) => Err(LookupError::Pack {
+                pack: pack
+                    .cloned()
+                    .unwrap_or_else(|| PackName::parse("none").expect("a fixed text that fits the rule")),
+                known: self.0.iter().map(|other| other.pack.name.to_string()).collect(),
+            }),
+        }
+    }
+}
+
 /// The actions of one pack as its workflows, and those of others, call them.
 #[derive(Debug)]
 pub struct Declarations {
@@ -302,4 +351,4 @@ impl Check<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 //! how its components are made (`build`). It starts no instance and runs no action.
 
 pub mod archive;
+pub mod build;
 pub mod catalog;
 pub mod directory;
 pub mod grants;

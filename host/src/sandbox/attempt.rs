@@ -30,7 +30,9 @@ pub(super) async fn run(
     })
     .await;
     let result = match outcome {
-        Ok(Ok(Ok(answered))) => reply(answered, &call.phase).map_err(|text| guest_fault(&store, "invalid answer", text)),
+        Ok(Ok(Ok(answered))) => {
+            reply(answered, &call.phase).map_err(|text| guest_fault(&store, "invalid answer", text))
+        }
         Ok(Ok(Err(failure))) => Err(told(failure)),
         Ok(Err(error)) => Err(trapped(&store, &error)),
         Err(_) => Err(too_late(&store, call)),

@@ -55,7 +55,8 @@ impl Cache {
         }
         let component = Component::from_binary(engine, bytes)
             .map_err(|error| SandboxError::Component { digest, reason: format!("{error:#}") })?;
-        match component.serialize().map_err(|error| error.to_string()).and_then(|code| self.write(&path, digest, &code)) {
+        match component.serialize().map_err(|error| error.to_string()).and_then(|code| self.write(&path, digest, &code))
+        {
             Ok(()) => {}
             // The component runs all the same; it is compiled again at the next start.
             Err(error) => tracing::warn!(path = %path.display(), error, "a compiled component could not be kept"),

@@ -4,9 +4,9 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::limits::Limits;
+use crate::capability::Guest;
 use crate::capability::log::{Stdio, Stream};
 use crate::capability::wit::Action;
-use crate::capability::Guest;
 
 /// Handles that a guest may hold at once; each costs the host memory.
 const HANDLES_MAX: usize = 4096;

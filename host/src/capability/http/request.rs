@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::super::wit::orchestrator::http::client::{Error, Header, Request};
@@ -103,9 +103,9 @@ fn host_of(url: &Url) -> String {
 fn method(text: &str) -> Result<Method, Error> {
     // `CONNECT` would make a tunnel and `TRACE` would show the host's fields.
     match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::CONNECT | Method::TRACE) | Err(_) => {
-            Err(Error::InvalidRequest("use a method such as `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`".to_owned()))
-        }
+        Ok(Method::CONNECT | Method::TRACE) | Err(_) => Err(Error::InvalidRequest(
+            "use a method such as `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`".to_owned(),
+        )),
         Ok(method) => Ok(method),
     }
 }
