@@ -3,11 +3,11 @@
 //! A guest gets a `wasmtime::Store` of its own for each attempt and nothing of the machine: what it reaches is in
 //! `capability`. What it may use up is bounded in `limits.rs`, `engine.rs` and by the attempt's timeout.
 
-pub mod expression;
 mod attempt;
 mod cache;
 mod convert;
 mod engine;
+pub mod expression;
 mod imports;
 mod invocation;
 mod limits;
