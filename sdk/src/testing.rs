@@ -4,6 +4,8 @@
 //! An [`Outside`] belongs to its thread; a test makes one, queues what it expects, calls the action and asserts. When it
 //! is dropped at the end of the test, an expectation that was never used fails the test.
 //!
+//! Where a queue is too little, [`Outside::answer_with`] takes a function, such as one that asks a double.
+//!
 //! It checks neither grants nor limits: those are the host's and have their own tests.
 
 use std::cell::RefCell;
@@ -26,14 +28,24 @@ thread_local! {
 }
 
 /// The outside world of one test.
-#[derive(Debug)]
 pub struct Outside {
     state: Rc<RefCell<State>>,
 }
 
-#[derive(Debug, Default)]
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("Outside").field("expected", &state.expected).field("requests", &state.requests).finish()
+    }
+}
+
+/// Answers requests that no expectation is queued for.
+type Answers = Box<dyn FnMut(&Sent) -> Reply>;
+
+#[derive(Default)]
 struct State {
     expected: VecDeque<Expected>,
+    answers: Option<Answers>,
     requests: Vec<Sent>,
     logs: Vec<(Level, String)>,
     progress: Vec<Progress>,
@@ -243,6 +255,11 @@ impl Outside {
         });
     }
 
+    /// Answers every request that no expectation is queued for; transfers always need an expectation.
+    pub fn answer_with(&self, answers: impl FnMut(&Sent) -> Reply + 'static) {
+        self.state.borrow_mut().answers = Some(Box::new(answers));
+    }
+
     /// Stores a secret; without this, revealing it is denied.
     pub fn secret(&self, name: &str, value: &[u8]) {
         self.state.borrow_mut().secrets.insert(name.to_owned(), value.to_vec());
@@ -381,19 +398,29 @@ pub(crate) struct Ended(pub(crate) Result<RawOutcome, SendErrorKind>);
 
 /// Answers a request, or a transfer when there is a destination, with the expectation in front.
 pub(crate) fn exchange(source: Parts, destination: Option<Parts>) -> Result<RawOutcome, SendErrorKind> {
-    let state = state();
-    let mut state = state.borrow_mut();
     let asked = match &destination {
         None => format!("{} {}", source.method, source.target),
         Some(destination) => format!("transfer {} -> {}", source.target, destination.target),
     };
-    let Some(expected) = state.expected.pop_front() else { panic!("{asked} was not expected, nor any request") };
-    let described = expected.describe();
-    assert!(expected.takes(&source, destination.as_ref()), "{asked} was not expected, but {described}");
-    state.requests.push(source.into());
-    state.requests.extend(destination.map(Sent::from));
-    let response = expected.reply.0?;
-    Ok(RawOutcome { response, transferred: expected.moved })
+    let state = state();
+    let expected = state.borrow_mut().expected.pop_front();
+    if let Some(expected) = &expected {
+        let described = expected.describe();
+        assert!(expected.takes(&source, destination.as_ref()), "{asked} was not expected, but {described}");
+    }
+    let source = Sent::from(source);
+    state.borrow_mut().requests.push(source.clone());
+    let single = destination.is_none();
+    state.borrow_mut().requests.extend(destination.map(Sent::from));
+    if let Some(Expected { reply, moved, .. }) = expected {
+        return reply.0.map(|response| RawOutcome { response, transferred: moved });
+    }
+    // Taken out while it runs, so that it may look at the `Outside` itself.
+    let answers = state.borrow_mut().answers.take().filter(|_| single);
+    let Some(mut answers) = answers else { panic!("{asked} was not expected, nor any request") };
+    let reply = answers(&source);
+    state.borrow_mut().answers = Some(answers);
+    reply.0.map(|response| RawOutcome { response, transferred: None })
 }
 
 pub(crate) fn log(level: Level, message: String) {

@@ -1,5 +1,6 @@
 //! The double of the block API behaves as the API is documented and was observed to behave: a workflow that passes
 //! against a kinder double would prove nothing.
+#![expect(clippy::unwrap_used, reason = "a helper of a test that panics fails the test")]
 
 use orchestrator_tests::soda::{Conduct, Fault, MOMENT, Pace, Seen, Soda, TENANT, TOKEN, TOKEN_HEADER, Trouble};
 use orchestrator_tests::tls_ready;

@@ -39,7 +39,7 @@ $XDG_CONFIG_HOME/orchestrator/config.yaml, else http://127.0.0.1:8080.";
 
 /// Installs packs, orders services and follows instances.
 #[derive(Debug, Parser)]
-#[command(name = "orchctl", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "orchctl", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// The server's base URL.
     #[arg(long, global = true, env = "ORCHESTRATOR_SERVER", value_name = "URL")]

@@ -153,9 +153,9 @@ mod tests {
         ];
         let columns: &[Column] =
             &[("NAME", &["/name"]), ("VERSION", &["/version"]), ("AT", &["/when", "/at"]), ("TAGS", &["/tags"])];
-        let expected = "NAME               VERSION   AT                     TAGS\n\
-                        storage            1.0.0     2026-01-12T10:00:00Z   a, b\n\
-                        bucket-migration   -         -                      -";
+        let expected = "NAME              VERSION  AT                    TAGS\n\
+                        storage           1.0.0    2026-01-12T10:00:00Z  a, b\n\
+                        bucket-migration  -        -                     -";
         assert_eq!(table(&list, columns), expected);
     }
 
@@ -163,7 +163,7 @@ mod tests {
     fn one_thing_becomes_a_card_without_what_it_lacks() {
         let columns: &[Column] = &[("Name", &["/name"]), ("Title", &["/title"]), ("Input", &["/input"])];
         let card = card(&json!({"name": "a", "input": {"x": 1}}), columns);
-        assert_eq!(card, "Name:    a\nInput:   {\"x\":1}");
+        assert_eq!(card, "Name:   a\nInput:  {\"x\":1}");
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Handle {
     pub async fn delete(&self, id: InstanceId) -> Result<(), InstanceError> {
         self.0.check_open().map_err(InstanceError::Unavailable)?;
         let summary = self.instance(id)?;
-        if self.0.live(id).is_some() || (!summary.status.is_final() && self.0.damage_of(id).is_none()) {
+        if !summary.status.is_final() && self.0.damage_of(id).is_none() {
             return Err(InstanceError::NotEnded(id));
         }
         self.delete_key(id).await?;

@@ -64,8 +64,7 @@ impl Runner {
             if let Stop::Damaged(why) = stop.unwrap_or_else(|_| fault()) {
                 report_damage(&shared, &live, why);
             }
-            locked(&shared.live).remove(&live.id);
-            live.ended.cancel();
+            retire(&shared, &live);
         });
     }
 
@@ -122,11 +121,12 @@ impl Runner {
                 return Err(Stop::Damaged("somebody else wrote to its journal".to_owned()));
             }
         }
-        publish(&self.shared, self.live.id, records);
         *locked(&self.live.posture) = Posture::of(&self.state);
         if self.state.end().is_some() {
+            retire(&self.shared, &self.live);
             self.shared.ended.fetch_add(1, Ordering::Relaxed);
         }
+        publish(&self.shared, self.live.id, records);
         Ok(())
     }
 
@@ -209,6 +209,13 @@ impl Runner {
         }
         Some(happenings)
     }
+}
+
+/// Takes an instance off the list of those that are run, and wakes who waits for its end. Before its last record is
+/// told: whoever hears of the end may delete the instance, or its pack, at once.
+pub(super) fn retire(shared: &Shared, live: &Live) {
+    locked(&shared.live).remove(&live.id);
+    live.ended.cancel();
 }
 
 /// Tells followers what is durable now.

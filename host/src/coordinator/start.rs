@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::live::Live;
-use super::runner::{Runner, publish};
+use super::runner::{Runner, publish, retire};
 use super::store::{self, StartRow};
 use super::view::InstanceSummary;
 use super::{ProgramError, Resolved, Shared, locked};
@@ -152,16 +152,16 @@ impl Birth {
         locked(&shared.live).insert(id, live.clone());
         let committed = shared.journal.commit(batch).await;
         if let Err(error) = committed {
-            locked(&shared.live).remove(&id);
+            retire(shared, &live);
             return refused(shared, error, key.as_ref());
         }
         shared.started.fetch_add(1, Ordering::Relaxed);
-        publish(shared, id, &self.records);
         if self.state.end().is_some() {
             shared.ended.fetch_add(1, Ordering::Relaxed);
-            locked(&shared.live).remove(&id);
-            live.ended.cancel();
-        } else {
+            retire(shared, &live);
+        }
+        publish(shared, id, &self.records);
+        if self.state.end().is_none() {
             live.fill(&mut self.summary);
             Runner::new(shared.clone(), live, self.state, inbox).spawn(None);
         }

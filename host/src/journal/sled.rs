@@ -25,7 +25,7 @@ use super::{
     writer::{Answers, Writer},
 };
 use directory::Directory;
-use layout::{Changes, Layout};
+use layout::{Change, Changes, Layout};
 
 /// Longest key in bytes. With it, a page of sled's tree always fits into its log (see `layout.rs`).
 pub const KEY_BYTES_MAX: usize = 384;
@@ -186,12 +186,12 @@ impl Store {
     }
 
     /// Makes changes atomic and durable in one step of sled.
-    fn step(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+    fn step(&self, changes: &[Change]) -> Result<(), StoreError> {
         self.change_at_once(changes)?;
         self.make_durable()
     }
 
-    fn change_at_once(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError> {
+    fn change_at_once(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             match value {

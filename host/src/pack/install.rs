@@ -351,4 +351,4 @@ impl Check<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,6 @@
 //! literals never get here. Expressions are untrusted: time, memory and stack are bounded, and an instance that trapped
 //! is dropped. The component is `host/expression-guest`, compiled by the build script and embedded.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker, ResourceAny};
 use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 
+use super::ticker::TICK;
 use super::{Sandbox, SandboxError};
 use crate::definition::evaluate::{Bindings, Evaluate, ExpressionError};
 use crate::definition::expression::literal;
@@ -27,8 +27,6 @@ const COMPONENT: &[u8] = include_bytes!(env!("EXPRESSION_WASM"));
 
 /// How long one expression may run. Real ones take microseconds; a second is for large data on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(1);
-/// One tick of the engine's epoch, see [`Sandbox::ticking`].
-const TICK: Duration = Duration::from_millis(10);
 /// The linear memory of an instance: about twenty times the largest input that is sensible in a workflow.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// An instance that has grown beyond this is not kept: its memory never shrinks again.
@@ -44,44 +42,32 @@ const QUICK_TIME_MAX: Duration = Duration::from_millis(1);
 /// What is told of an expression, and of a value in its error; the whole may be megabytes.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// Keeps the epoch moving while what it gives lives.
-type Ticker = Box<dyn Fn() -> Box<dyn Any> + Send + Sync>;
-
 /// Computes expressions in the sandbox.
 pub struct Expressions {
-    engine: Engine,
+    sandbox: Arc<Sandbox>,
     prepared: bindings::ExpressionPre<Limits>,
-    ticker: Ticker,
     kept: Mutex<Vec<Instance>>,
 }
 
 impl Expressions {
-    /// Prepares the evaluator; its machine code comes from the sandbox's cache, after the first time.
+    /// Prepares the evaluator; its machine code comes from the sandbox's cache, after the first time. Takes seconds that
+    /// first time: not for an async thread.
     ///
     /// # Errors
     /// The component cannot be compiled on this machine.
-    pub fn new(sandbox: &Arc<Sandbox>) -> Result<Self, SandboxError> {
+    pub fn new(sandbox: &Arc<Sandbox>) -> Result<Arc<Self>, SandboxError> {
         let digest = Digest::of(COMPONENT);
         let component = sandbox.compile(digest, COMPONENT)?;
-        let ticking = Arc::clone(sandbox);
-        let ticker: Ticker = Box::new(move || Box::new(ticking.ticking()));
-        Self::assemble(sandbox.engine(), &component, ticker)
-            .map_err(|error| SandboxError::Component { digest, reason: format!("{error:#}") })
-    }
-
-    fn assemble(engine: &Engine, component: &Component, ticker: Ticker) -> wasmtime::Result<Self> {
-        let mut linker = Linker::new(engine);
-        // The standard library of the target imports WASI, but jq never calls it: whatever does, traps.
-        linker.define_unknown_imports_as_traps(component)?;
-        let prepared = bindings::ExpressionPre::new(linker.instantiate_pre(component)?)?;
-        Ok(Self { engine: engine.clone(), prepared, ticker, kept: Mutex::default() })
+        let prepared = prepare(sandbox.engine(), &component)
+            .map_err(|error| SandboxError::Component { digest, reason: format!("{error:#}") })?;
+        Ok(Arc::new(Self { sandbox: sandbox.clone(), prepared, kept: Mutex::default() }))
     }
 
     fn take(&self) -> wasmtime::Result<Instance> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match kept {
             Some(instance) => Ok(instance),
-            None => Instance::new(&self.engine, &self.prepared),
+            None => Instance::new(self.sandbox.engine(), &self.prepared),
         }
     }
 
@@ -101,7 +87,7 @@ impl Expressions {
         quick: impl FnOnce(&Instance) -> bool,
         work: impl FnOnce(&mut Instance) -> wasmtime::Result<Result<T, GuestError>>,
     ) -> Result<T, String> {
-        let _ticking = (self.ticker)();
+        let _ticking = self.sandbox.ticking();
         let mut instance = self.take().map_err(|error| format!("the evaluator cannot start: {error:#}"))?;
         let ticks = TIME_MAX.as_millis().div_ceil(TICK.as_millis());
         instance.store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
@@ -152,6 +138,13 @@ impl Evaluate for Expressions {
     fn check(&self, text: &str, variables: &[&str]) -> Result<(), String> {
         self.with(|_| false, |instance| instance.program(text, variables).map(|program| program.map(drop)))
     }
+}
+
+/// The standard library of the target imports WASI, but jq calls nothing of it: whatever does, traps.
+fn prepare(engine: &Engine, component: &Component) -> wasmtime::Result<bindings::ExpressionPre<Limits>> {
+    let mut linker = Linker::new(engine);
+    linker.define_unknown_imports_as_traps(component)?;
+    bindings::ExpressionPre::new(linker.instantiate_pre(component)?)
 }
 
 /// A plain path, without the sandbox.

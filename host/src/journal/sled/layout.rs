@@ -13,7 +13,10 @@ use bytes::Bytes;
 use super::{Key, Row, StoreError, failed};
 
 /// Changes of sled rows, in the order in which they are made: a key, and its value or that it goes.
-pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub(super) type Changes = Vec<Change>;
+
+/// One of them.
+pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 
 const ROW: u8 = 1;
 const PIECE: u8 = 2;

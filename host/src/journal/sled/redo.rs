@@ -7,7 +7,7 @@
 
 use super::{
     StoreError, failed,
-    layout::{Changes, damaged},
+    layout::{Change, Changes, damaged},
 };
 
 const PART: u8 = 3;
@@ -16,12 +16,15 @@ const COMPLETE: [u8; 1] = [4];
 /// Parts removed in one step at most; their keys have 5 bytes.
 const REMOVED_MAX: usize = 256;
 
-/// Carries out changes that are too many for one step. `step` makes a few changes atomic and durable.
+/// Makes a few changes atomic and durable.
+type Step<'a> = dyn Fn(&[Change]) -> Result<(), StoreError> + 'a;
+
+/// Carries out changes that are too many for one step.
 pub(super) fn carry_out(
     changes: &Changes,
     step_bytes: usize,
     part_bytes: usize,
-    step: &dyn Fn(&[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>,
+    step: &Step,
 ) -> Result<(), StoreError> {
     let written = write_down(changes);
     let parts: Changes =
@@ -32,11 +35,7 @@ pub(super) fn carry_out(
 }
 
 /// Finishes what a crash interrupted.
-pub(super) fn recover(
-    rows: &sled::Tree,
-    step_bytes: usize,
-    step: &dyn Fn(&[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+pub(super) fn recover(rows: &sled::Tree, step_bytes: usize, step: &Step) -> Result<(), StoreError> {
     let complete = rows.get(COMPLETE).map_err(failed)?;
     let mut written = Vec::new();
     let mut parts = 0;
@@ -62,12 +61,7 @@ pub(super) fn recover(
     }
 }
 
-fn finish(
-    changes: &Changes,
-    parts: usize,
-    step_bytes: usize,
-    step: &dyn Fn(&[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+fn finish(changes: &Changes, parts: usize, step_bytes: usize, step: &Step) -> Result<(), StoreError> {
     in_steps(changes, step_bytes, step)?;
     // First that it is complete goes, so that parts which are left mean nothing.
     step(&[(COMPLETE.to_vec(), None)])?;
@@ -75,11 +69,7 @@ fn finish(
     removals.chunks(REMOVED_MAX).try_for_each(step)
 }
 
-fn in_steps(
-    changes: &Changes,
-    step_bytes: usize,
-    step: &dyn Fn(&[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+fn in_steps(changes: &Changes, step_bytes: usize, step: &Step) -> Result<(), StoreError> {
     let mut rest = &changes[..];
     while !rest.is_empty() {
         let mut bytes = 0;

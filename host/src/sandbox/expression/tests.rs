@@ -1,5 +1,5 @@
-//! The real evaluator on friendly and hostile programs. All tests share one, because its component takes seconds to
-//! compile.
+//! The real evaluator on friendly and hostile programs. All tests share one, and its machine code is kept below `target`,
+//! because its component takes seconds to compile.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -10,22 +10,15 @@ use serde_json::json;
 use super::*;
 use crate::definition::graph::PathStep;
 use crate::definition::path::parse;
+use crate::sandbox::SandboxConfig;
 
 fn expressions() -> &'static Expressions {
-    static EXPRESSIONS: OnceLock<Expressions> = OnceLock::new();
+    static EXPRESSIONS: OnceLock<Arc<Expressions>> = OnceLock::new();
     EXPRESSIONS.get_or_init(|| {
-        let mut config = wasmtime::Config::new();
-        config.epoch_interruption(true);
-        let engine = Engine::new(&config).expect("an engine");
-        let component = Component::new(&engine, COMPONENT).expect("the evaluator");
-        let ticking = engine.clone();
-        std::thread::spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                ticking.increment_epoch();
-            }
-        });
-        Expressions::assemble(&engine, &component, Box::new(|| Box::new(()))).expect("linked")
+        let cache_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/expression-cache").into();
+        let (cache_key, memory_bytes_max) = ([7; 32], SandboxConfig::MEMORY_BYTES_MAX);
+        let config = SandboxConfig { cache_dir, cache_key, memory_bytes_max, attempts_max: 4 };
+        Expressions::new(&Sandbox::new(config).expect("a sandbox")).expect("the evaluator")
     })
 }
 
