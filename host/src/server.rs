@@ -105,8 +105,7 @@ impl Server {
         let secrets = SecretStore::open(journal.clone(), &config.data.join("key")).map_err(room("the secrets"))?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(room("the connections"))?;
         let sandbox = Sandbox::new(sandbox_config(config, &secrets)).map_err(room("the sandbox"))?;
-        let expressions = Expressions::new(&sandbox).map_err(room("the expressions"))?;
-        let evaluator: Arc<dyn Evaluate> = Arc::new(expressions);
+        let evaluator: Arc<dyn Evaluate> = Expressions::new(&sandbox).map_err(room("the expressions"))?;
         let packs = config.data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;

@@ -31,7 +31,7 @@ impl Binaries {
         let binaries = Self { folder: profile_folder()? };
         ensure!(
             binaries.orchestrator().exists() && binaries.orchctl().exists(),
-            "there are no programs in {}: run `cargo build -p orchestrator-host --bins` in the same profile",
+            "there are no programs in {}: run `cargo build --workspace --bins` in the same profile",
             binaries.folder.display()
         );
         Ok(binaries)
@@ -98,7 +98,7 @@ fn build() -> anyhow::Result<Binaries> {
     let target = folder.parent().context("a profile lies in the target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "orchestrator-host", "--bins", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root())
         .status()

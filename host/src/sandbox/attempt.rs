@@ -81,7 +81,11 @@ fn cause(store: &Store<State>, error: &wasmtime::Error) -> String {
         return format!("it exited with code {} instead of answering", exit.0);
     }
     match error.downcast_ref::<Trap>() {
+        // Compilers keep part of the stack in linear memory, with nothing below it.
         Some(Trap::StackOverflow) => "its stack overflowed; look for a recursion without end".to_owned(),
+        Some(Trap::MemoryOutOfBounds) => {
+            "it left its memory; look for a recursion without end, or for `unsafe` code".to_owned()
+        }
         Some(Trap::UnreachableCodeReached) => "it panicked or aborted; the attempt's log has its message".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
         None => format!("it could not be run: {}", error.root_cause()),

@@ -55,12 +55,12 @@ impl Expressions {
     ///
     /// # Errors
     /// The component cannot be compiled on this machine.
-    pub fn new(sandbox: &Arc<Sandbox>) -> Result<Self, SandboxError> {
+    pub fn new(sandbox: &Arc<Sandbox>) -> Result<Arc<Self>, SandboxError> {
         let digest = Digest::of(COMPONENT);
         let component = sandbox.compile(digest, COMPONENT)?;
         let prepared = prepare(sandbox.engine(), &component)
             .map_err(|error| SandboxError::Component { digest, reason: format!("{error:#}") })?;
-        Ok(Self { sandbox: sandbox.clone(), prepared, kept: Mutex::default() })
+        Ok(Arc::new(Self { sandbox: sandbox.clone(), prepared, kept: Mutex::default() }))
     }
 
     fn take(&self) -> wasmtime::Result<Instance> {

@@ -1,27 +1,24 @@
 //! Measures the real server: durable instances per second over REST, time from start to ready, memory when idle.
 //! Prints its figures beside the raw cost of an append and sync in the same run. Build it with `--release`.
 
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use clap::Parser;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use orchestrator_tests::binaries::Binaries;
+use orchestrator_tests::server::Server;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 /// Measures durable instances per second, start-up and memory of the real server.
 #[derive(Parser)]
 struct Arguments {
-    /// The folder with the binaries `orchestrator` and `orchctl`; default: where this program lies.
-    #[arg(long)]
-    binaries: Option<PathBuf>,
     /// How long each load runs.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -39,19 +36,17 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let binaries = match arguments.binaries {
-        Some(folder) => folder,
-        None => std::env::current_exe()?.parent().context("this program lies in a folder")?.to_owned(),
-    };
+    let binaries = Binaries::beside()?;
     let directory = tempfile::tempdir_in(arguments.directory.unwrap_or_else(std::env::temp_dir))?;
     let sync = append_and_sync(directory.path())?;
     println!("one 4 KiB append + fdatasync: {:.3} ms (median)", sync.as_secs_f64() * 1e3);
 
-    let server = Server::start(&binaries, directory.path())?;
-    server.install(&binaries)?;
-    server.stop()?;
-    let server = Server::start(&binaries, directory.path())?; // The second start has a warm cache.
-    println!("start to ready: {:.0} ms; resident when idle: {:.1} MB", server.ready_ms, server.resident_mb()?);
+    let mut server = Server::start(&binaries, directory.path()).await?;
+    install(&server, &binaries)?;
+    ensure!(server.stop().await, "the server did not stop when asked");
+    server.start_again().await?; // The second start has a warm cache.
+    let ready_ms = server.ready_after.as_secs_f64() * 1e3;
+    println!("start to ready: {ready_ms:.0} ms; resident when idle: {:.1} MB", resident_mb(&server)?);
 
     println!(
         "{:>9} {:>12} {:>10} {:>10} {:>15} {:>16}",
@@ -60,8 +55,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for in_flight in arguments.in_flight {
         load(&server, in_flight, Duration::from_secs(arguments.seconds)).await?.print(in_flight);
     }
-    println!("resident after the load: {:.1} MB", server.resident_mb()?);
-    server.stop()
+    println!("resident after the load: {:.1} MB", resident_mb(&server)?);
+    ensure!(server.stop().await, "the server did not stop when asked");
+    Ok(())
 }
 
 /// The median time of a 4 KiB append with fdatasync to a growing file.
@@ -78,89 +74,29 @@ fn append_and_sync(directory: &Path) -> anyhow::Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-/// The server process; killed when dropped.
-struct Server {
-    child: Child,
-    address: String,
-    ready_ms: f64,
+/// Builds and installs the packs of the product and the one that is measured.
+fn install(server: &Server, binaries: &Binaries) -> anyhow::Result<()> {
+    for pack in ["packs/storage", "packs/bucket-migration", "tests/fixtures/bench-pack"] {
+        binaries.run(&["pack", "build", pack])?;
+        binaries.run(&["--server", &server.url, "pack", "install", pack])?;
+    }
+    Ok(())
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill(); // It may have ended by itself.
-        let _ = self.child.wait();
-    }
+fn resident_mb(server: &Server) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("the kernel reports VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("VmRSS has a value")?.parse()?;
+    Ok(kib / 1024.0)
 }
 
-impl Server {
-    fn start(binaries: &Path, directory: &Path) -> anyhow::Result<Self> {
-        let ready_file = directory.join("ready");
-        let _ = std::fs::remove_file(&ready_file); // There is none at the first start.
-        let start = Instant::now();
-        let mut child = Command::new(binaries.join("orchestrator"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(directory.join("data"))
-            .arg("--ready-file")
-            .arg(&ready_file)
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(directory.join("server.log"))?)
-            .spawn()
-            .context("start the server")?;
-        loop {
-            if let Ok(url) = std::fs::read_to_string(&ready_file) {
-                let ready_ms = start.elapsed().as_secs_f64() * 1e3;
-                let address = url.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
-                return Ok(Self { child, address, ready_ms });
-            }
-            if let Some(status) = child.try_wait()? {
-                bail!("the server ended with {status}: {}", std::fs::read_to_string(directory.join("server.log"))?);
-            }
-            ensure!(start.elapsed() < Duration::from_secs(120), "the server is not ready after two minutes");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn install(&self, binaries: &Path) -> anyhow::Result<()> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the tests stand in the workspace")?;
-        for pack in ["packs/storage", "packs/bucket-migration", "tests/fixtures/bench-pack"] {
-            let folder = root.join(pack);
-            self.orchctl(binaries, &["pack", "build", &folder.to_string_lossy()])?;
-            self.orchctl(binaries, &["pack", "install", &folder.to_string_lossy()])?;
-        }
-        Ok(())
-    }
-
-    fn orchctl(&self, binaries: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = Command::new(binaries.join("orchctl"))
-            .args(["--server", &format!("http://{}", self.address)])
-            .args(arguments)
-            .output()?;
-        std::io::stderr().write_all(&output.stderr)?;
-        ensure!(output.status.success(), "orchctl {arguments:?} ended with {}", output.status);
-        Ok(())
-    }
-
-    fn resident_mb(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("the kernel reports VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("VmRSS has a value")?.parse()?;
-        Ok(kib / 1024.0)
-    }
-
-    fn stop(mut self) -> anyhow::Result<()> {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        ensure!(status.success(), "the server cannot be told to stop");
-        ensure!(self.child.wait()?.success(), "the server did not stop well");
-        Ok(())
-    }
-
-    async fn connect(&self) -> anyhow::Result<Client> {
-        let stream = TcpStream::connect(&self.address).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Client { sender, address: self.address.clone() })
-    }
+async fn connect(server: &Server) -> anyhow::Result<Client> {
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(Client { sender, address })
 }
 
 /// One keep-alive connection.
@@ -186,9 +122,9 @@ impl Client {
     }
 
     async fn counters(&mut self) -> anyhow::Result<(u64, u64)> {
-        let answer = self.ask("GET", "/v1/statistics", &Value::Null).await?;
+        let answer = self.ask("GET", "/v1/health", &Value::Null).await?;
         let count = |name: &str| answer[name].as_u64().with_context(|| format!("the statistics have `{name}`"));
-        Ok((count("commits")?, count("syncs")?))
+        Ok((count("journalCommits")?, count("journalSyncs")?))
     }
 }
 
@@ -218,11 +154,11 @@ impl Figures {
 }
 
 async fn load(server: &Server, in_flight: usize, length: Duration) -> anyhow::Result<Figures> {
-    let mut observer = server.connect().await?;
+    let mut observer = connect(server).await?;
     let body = json!({"pack": "bench", "workflow": "five-tasks", "input": {"value": 1}});
     let mut clients = Vec::new();
     for _ in 0..in_flight {
-        clients.push(server.connect().await?);
+        clients.push(connect(server).await?);
     }
     let before = observer.counters().await?;
     let start = Instant::now();

@@ -27,12 +27,12 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn log(&self) -> String {
+    pub fn text(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 }
 
-impl Observe for Arc<Told> {
+impl Observe for Told {
     fn log(&self, _: LogLevel, message: String) {
         let mut log = self.log.lock().unwrap();
         log.push_str(&message);
@@ -130,7 +130,7 @@ impl Boundary {
             timeout: self.timeout,
             checkpoint: None,
         };
-        let observer = Arc::new(self.observer.clone());
+        let observer = self.observer.clone();
         self.sandbox.attempt(&self.component, invocation, self.granted.clone(), observer).await
     }
 
@@ -142,7 +142,7 @@ impl Boundary {
     }
 
     pub async fn output(&self, guest: &str, input: Json) -> Json {
-        self.run(guest, input).await.unwrap_or_else(|failure| panic!("{failure:?}\n{}", self.observer.log()))
+        self.run(guest, input).await.unwrap_or_else(|failure| panic!("{failure:?}\n{}", self.observer.text()))
     }
 
     pub async fn loaded_twice(&self) -> bool {

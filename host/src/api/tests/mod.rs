@@ -144,7 +144,7 @@ struct Shelf {
 
 impl Shelf {
     fn new() -> Self {
-        let schema = json!({ "schema": { "document": { "required": ["size"] } } });
+        let schema = json!({ "schema": { "required": ["size"] } });
         let echo = json!({ "input": schema, "do": [{ "one": { "call": "echo", "with": { "size": 1 } } }] });
         let hang = json!({ "do": [{ "one": { "call": "hang" } }] });
         Self { echo: Arc::new(program(echo)), hang: Arc::new(program(hang)) }

@@ -69,7 +69,7 @@ fn evaluator() -> Result<(tempfile::TempDir, Arc<dyn Evaluate>), Error> {
     };
     let sandbox = Sandbox::new(config).map_err(|error| failed(&error))?;
     let expressions = Expressions::new(&sandbox).map_err(|error| failed(&error))?;
-    Ok((cache, Arc::new(expressions)))
+    Ok((cache, expressions))
 }
 
 fn one(folder: &Path, beside: &Beside, evaluator: &dyn Evaluate) -> Result<Vec<Diagnostic>, Error> {

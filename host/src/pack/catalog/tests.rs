@@ -152,7 +152,8 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
     use crate::pack::grants::{GrantError, Grants};
     let bench = Bench::new();
     let catalog = bench.open();
-    let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n";
+    let manifest =
+        "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n";
     catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
     let grants = |text: &str| serde_json::from_str::<Grants>(text).unwrap();
     let wrong = catalog.put_grants(&name("a"), grants(r#"{"connections": {"backnd": "x"}, "hosts": ["h"]}"#)).await;

@@ -13,7 +13,7 @@ use crate::definition::path::parse;
 use crate::sandbox::SandboxConfig;
 
 fn expressions() -> &'static Expressions {
-    static EXPRESSIONS: OnceLock<Expressions> = OnceLock::new();
+    static EXPRESSIONS: OnceLock<Arc<Expressions>> = OnceLock::new();
     EXPRESSIONS.get_or_init(|| {
         let cache_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/expression-cache").into();
         let (cache_key, memory_bytes_max) = ([7; 32], SandboxConfig::MEMORY_BYTES_MAX);
