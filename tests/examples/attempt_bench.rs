@@ -56,8 +56,8 @@ async fn main() -> anyhow::Result<()> {
     let component = sandbox.load(Digest::of(bytes), bytes).await?;
     let raw = sandbox.compile(Digest::of(bytes), bytes)?;
     let mut linker = Linker::<()>::new(sandbox.engine());
-    linker.define_unknown_imports_as_traps(&raw)?;
-    let bare = ActionPre::new(linker.instantiate_pre(&raw)?)?;
+    linker.define_unknown_imports_as_traps(&raw).map_err(told)?;
+    let bare = ActionPre::new(linker.instantiate_pre(&raw).map_err(told)?).map_err(told)?;
     let (mut bare_times, mut attempt_times) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         bare_times.push(time_bare(&sandbox, &bare).await?);
@@ -85,8 +85,8 @@ async fn time_bare(sandbox: &Sandbox, action: &ActionPre<()>) -> anyhow::Result<
     for _ in 0..CALLS {
         let mut store = Store::new(sandbox.engine(), ());
         store.set_epoch_deadline(u64::MAX / 2);
-        let action = action.instantiate_async(&mut store).await?;
-        let reply = action.orchestrator_action_handler().call_run(&mut store, &invocation).await?;
+        let action = action.instantiate_async(&mut store).await.map_err(told)?;
+        let reply = action.orchestrator_action_handler().call_run(&mut store, &invocation).await.map_err(told)?;
         anyhow::ensure!(black_box(reply).is_ok());
     }
     Ok(start.elapsed() / CALLS)
@@ -121,4 +121,9 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
+}
+
+/// wasmtime's errors are no `std::error::Error` without its feature `anyhow`, which nothing else needs.
+fn told(error: wasmtime::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:?}")
 }
