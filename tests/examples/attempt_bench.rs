@@ -14,13 +14,16 @@ use orchestrator_tests::guests;
 use wasmtime::Store;
 use wasmtime::component::Linker;
 
-wasmtime::component::bindgen!({
-    world: "orchestrator:pack/action",
-    path: "../wit",
-    exports: { default: async },
-});
+mod bindings {
+    wasmtime::component::bindgen!({
+        world: "orchestrator:pack/action",
+        path: "../wit",
+        exports: { default: async },
+    });
+}
 
-use exports::orchestrator::action::handler;
+use bindings::ActionPre;
+use bindings::exports::orchestrator::action::handler;
 
 /// Calls in one turn.
 const CALLS: u32 = 2000;
@@ -73,7 +76,7 @@ async fn main() -> wasmtime::Result<()> {
 async fn time_bare(sandbox: &Sandbox, action: &ActionPre<()>) -> wasmtime::Result<Duration> {
     let invocation = handler::Invocation {
         action: "answers".to_owned(),
-        phase: handler::Phase::Run("{\"a\":1}".to_owned()),
+        phase: handler::Phase::Run("1".to_owned()),
         instance: "0192f0c1-2345-7abc-8def-0123456789ab".to_owned(),
         task: "/do/0/call".to_owned(),
         idempotency_key: "key-1".to_owned(),
@@ -98,7 +101,7 @@ async fn time_attempts(sandbox: &Sandbox, component: &Component) -> wasmtime::Re
     let granted = Granted::nothing(PackName::parse("guests")?, action.clone());
     let invocation = Invocation {
         action,
-        phase: Phase::Run(serde_json::json!({"a": 1})),
+        phase: Phase::Run(serde_json::json!(1)),
         instance: "0192f0c1-2345-7abc-8def-0123456789ab".to_owned(),
         task: "/do/0/call".to_owned(),
         idempotency_key: "key-1".to_owned(),
