@@ -1,3 +1,21 @@
-//! Tests.
+//! The test harness: doubles of outside systems, the server as a child process, a REST client, and the programs that
+//! show and measure the whole. Tests themselves are in `tests/tests`.
 
+pub mod binaries;
+pub mod client;
 pub mod guests;
+pub mod migration;
+pub mod s3;
+pub mod server;
+pub mod soda;
+
+use std::sync::Once;
+
+/// Chooses the process's TLS implementation once; every HTTP client of the harness calls it first.
+pub fn tls_ready() {
+    static READY: Once = Once::new();
+    READY.call_once(|| {
+        // Fails only when one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

@@ -1,1 +1,57 @@
-//! Actions.
+//! Actions that move the objects of one S3 bucket to another: `plan-copy`, `copy-objects`, `verify`,
+//! `delete-source-objects`.
+//!
+//! Read `copy` first; `compare` is behind the other two. `wire` is the door to the host, `s3` and `xml` are the
+//! protocol, `listing`, `parts` and `ledger` what a bucket of any size needs. It deliberately knows no versions of
+//! objects, no access lists and no tags: what moves is content and metadata.
+
+mod compare;
+mod copy;
+mod delete;
+mod host;
+mod input;
+mod ledger;
+mod listing;
+mod parts;
+mod plan;
+mod s3;
+mod verify;
+mod wire;
+mod xml;
+
+#[cfg(test)]
+mod double;
+#[cfg(test)]
+mod tests;
+
+use orchestrator_sdk::{Context, Error, export_actions};
+
+use crate::host::Host;
+use crate::input::Buckets;
+
+fn plan_copy(ctx: &Context, input: Buckets) -> Result<plan::Output, Error> {
+    let output = plan::plan(&Host(ctx), &input)?;
+    if output.destination_created {
+        ctx.created("bucket", &input.destination_bucket);
+    }
+    Ok(output)
+}
+
+fn copy_objects(ctx: &Context, input: Buckets) -> Result<copy::Output, Error> {
+    copy::copy(&Host(ctx), &input, ctx.checkpoint()?)
+}
+
+fn verify_copy(ctx: &Context, input: Buckets) -> Result<verify::Output, Error> {
+    verify::verify(&Host(ctx), &input, ctx.checkpoint()?)
+}
+
+fn delete_source_objects(ctx: &Context, input: Buckets) -> Result<delete::Output, Error> {
+    delete::delete(&Host(ctx), &input)
+}
+
+export_actions! {
+    "plan-copy" => plan_copy,
+    "copy-objects" => copy_objects,
+    "verify" => verify_copy,
+    "delete-source-objects" => delete_source_objects,
+}

@@ -1,2 +1,74 @@
-//! Bin.
-fn main() {}
+//! The server: arguments in, library call out.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use orchestrator_host::config::{Arguments, Config, LogFormat};
+use orchestrator_host::server;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("orchestrator: cannot {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
+    let config = Config::resolve(Arguments::parse())?;
+    log_to_stderr(config.log_format)?;
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+    let shutdown = asked_to_stop()?;
+    server::run(config, listener, shutdown, announce).await?;
+    Ok(())
+}
+
+fn announce(url: &str) {
+    // Whoever closed our output does not want to know.
+    let _ = writeln!(io::stdout(), "orchestrator {} answers on {url}", env!("CARGO_PKG_VERSION"));
+}
+
+/// Ends at the first SIGTERM or SIGINT; a second one ends the process at once, as after a crash.
+fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut either = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(async move {
+        either().await;
+        tokio::spawn(async move {
+            either().await;
+            tracing::warn!("asked to stop a second time; ending at once");
+            std::process::exit(130);
+        });
+    })
+}
+
+fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
+    let filter = std::env::var("ORCHESTRATOR_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter =
+        EnvFilter::try_new(filter).context("understand ORCHESTRATOR_LOG: write for example `info` or `debug`")?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}

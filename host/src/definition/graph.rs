@@ -80,6 +80,8 @@ pub struct Node {
     pub kind: NodeKind,
     /// Where to go when the body is done (`then`, resolved).
     pub then: Flow,
+    /// Where to go when the node is skipped, whatever its `then` says: to the next one of its list, or out.
+    pub next: Flow,
     /// The task's `metadata`, kept as written.
     pub metadata: BTreeMap<String, Json>,
 }

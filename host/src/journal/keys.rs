@@ -8,6 +8,7 @@
 //! | `a` | instance id | empty: the instance has not ended |
 //! | `x` | service name, NUL, instance id | empty: index by service |
 //! | `e` | final status, NUL, instance id | empty: index by final status |
+//! | `l` | instance id, activation (8 bytes), attempt (4 bytes), 0 run or 1 probe | what the attempt logged |
 //! | `k` | SHA-256 of the caller's idempotency key | the start it made |
 //! | `p` | pack name, NUL, version | an installed pack |
 //! | `s` | service name | a service |
@@ -56,6 +57,16 @@ pub fn active(id: InstanceId) -> Key {
 /// All instances that have not ended.
 pub fn actives() -> Key {
     key(b'a', &[])
+}
+
+/// What one attempt, or the probe of one, logged.
+pub fn log(id: InstanceId, activation: u64, attempt: u32, probe: bool) -> Key {
+    key(b'l', &[id.0.as_bytes(), &activation.to_be_bytes(), &attempt.to_be_bytes(), &[u8::from(probe)]])
+}
+
+/// All that an instance's attempts logged, in order of activations.
+pub fn logs(id: InstanceId) -> Key {
+    key(b'l', &[id.0.as_bytes()])
 }
 
 /// The index entry of an instance under its service.

@@ -4,10 +4,16 @@
 pub mod keys;
 pub mod row;
 
+pub mod memory;
+pub mod sled;
+
+mod durable_sync;
+mod writer;
+
+pub mod faulty;
+
 #[cfg(test)]
 mod contract;
-pub mod faulty;
-pub mod memory;
 
 use std::ops::Bound;
 
@@ -185,17 +191,10 @@ impl Scan {
         let mut high = end_of(&self.prefix).map_or(Bound::Unbounded, Bound::Excluded);
         match &self.after {
             Some(after) if self.reverse && *after < self.prefix => return None,
-            Some(after) if self.reverse => {
-                if !matches!(&high, Bound::Excluded(end) if end <= after) {
-                    high = Bound::Excluded(after.clone());
-                }
-            }
-            Some(after) if *after >= self.prefix => {
-                if matches!(&high, Bound::Excluded(end) if end <= after) {
-                    return None;
-                }
-                low = Bound::Excluded(after.clone());
-            }
+            Some(after) if self.reverse && is_behind(&high, after) => {}
+            Some(after) if self.reverse => high = Bound::Excluded(after.clone()),
+            Some(after) if is_behind(&high, after) => return None,
+            Some(after) if *after >= self.prefix => low = Bound::Excluded(after.clone()),
             _ => {}
         }
         match (&low, &high) {
@@ -204,6 +203,11 @@ impl Scan {
             _ => Some((low, high)),
         }
     }
+}
+
+/// Whether a key is behind all keys below an upper bound.
+fn is_behind(high: &Bound<Key>, key: &Key) -> bool {
+    matches!(high, Bound::Excluded(end) if end <= key)
 }
 
 /// The first key behind all keys with this prefix; nothing where the prefix is empty or all 0xff.

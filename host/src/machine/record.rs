@@ -1,11 +1,21 @@
 //! The facts of an instance, as they stand in its journal. This is a storage format: a member is only ever added, with a
-//! default; a changed meaning is a new variant. `tests/fixtures` keeps a sample of each version that was ever written.
+//! default; a changed meaning is a new variant. `fixtures/` keeps a sample of each version that was ever written.
+//!
+//! Each value stands in the journal once: what the fold already holds (a task's raw input, an output that nothing
+//! transformed) is absent from the record.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::definition::graph::{ActionRef, NodeId};
+use crate::definition::graph::{ActionRef, Flow, NodeId};
 use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
+
+/// Reads a member that is there: `null` is a value like any other, and not the member's absence.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
+    Json::deserialize(deserializer).map(|value| Some(Arc::new(value)))
+}
 
 /// One activation of a node: the node entered once, on one iteration and one try. Numbered from 1 per instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,18 +40,26 @@ pub struct Stamped {
 pub enum Record {
     /// The instance exists. Always the first.
     Created(Box<Created>),
+    /// The workflow's own frame was entered; its first node is next.
+    Started {
+        /// The workflow's transformed input, where `input.from` made another.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        input: Option<Arc<Json>>,
+        /// When the workflow's `timeout` ends it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
+    },
     /// A node was entered.
     Entered(Entered),
-    /// A node's `if` did not hold: its raw input passes on.
+    /// A node's `if` did not hold: its raw input passes on to the next node of its list.
     Skipped {
         /// The node.
         node: NodeId,
         /// The activation whose scope it belongs to; absent in the root.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<ActivationId>,
-        /// Its raw input, which is also its output.
-        input: Json,
     },
-    /// A call goes out. Durable before it does, unless the effect is idempotent and nothing in it was drawn or timed.
+    /// A call goes out. Durable before it does.
     Intent {
         /// Which activation calls.
         activation: ActivationId,
@@ -50,7 +68,7 @@ pub enum Record {
         /// A pure function of instance and activation: the same for every attempt.
         key: String,
         /// What is passed, valid for the action's input schema.
-        arguments: Json,
+        arguments: Arc<Json>,
     },
     /// The engine asks the action whether an attempt of unknown outcome took effect.
     ProbeIntent {
@@ -58,6 +76,9 @@ pub enum Record {
         activation: ActivationId,
         /// The attempt whose outcome is unknown.
         attempt: u32,
+        /// The failure that left it unknown; absent when the server stopped during the attempt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// A call, or the probe of one, has ended.
     Result {
@@ -75,23 +96,25 @@ pub enum Record {
         /// Which attempt.
         attempt: u32,
         /// What the next attempt receives.
-        value: Json,
+        value: Arc<Json>,
     },
     /// The action read a secret's bytes.
     SecretRevealed {
         /// Which activation.
         activation: ActivationId,
+        /// Which attempt.
+        attempt: u32,
         /// Which secret; never its value.
         secret: String,
     },
-    /// A wait has begun (a `wait`, or the delay before a retry).
+    /// A `wait` has begun.
     TimerSet {
         /// Which activation waits.
         activation: ActivationId,
         /// When it ends.
         due: Timestamp,
     },
-    /// A wait has ended.
+    /// A `wait`, or the delay before a retry, has ended.
     TimerFired {
         /// Which activation waited.
         activation: ActivationId,
@@ -102,25 +125,24 @@ pub enum Record {
         activation: ActivationId,
         /// The iteration, from 0.
         index: u64,
-        /// The iteration's input.
-        input: Json,
     },
     /// A loop's collection was evaluated.
     Collected {
         /// The loop's activation.
         activation: ActivationId,
         /// The items.
-        items: Vec<Json>,
+        items: Arc<Vec<Json>>,
     },
     /// A node is done; control goes on.
     Left {
         /// Which activation.
         activation: ActivationId,
-        /// The transformed output.
-        output: Json,
+        /// The transformed output; absent where it is the raw output as it was.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        output: Option<Arc<Json>>,
         /// The new context, where `export` made one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        context: Option<Json>,
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        context: Option<Arc<Json>>,
         /// Where control goes.
         to: Target,
     },
@@ -131,7 +153,7 @@ pub enum Record {
         /// The error, placed.
         error: ErrorObject,
     },
-    /// A `try` tries again after its delay: its children are gone, a `TimerSet` for it follows where there is a delay.
+    /// A `try` tries again, at once or after a delay; its children are gone.
     Retried {
         /// The try's activation.
         activation: ActivationId,
@@ -139,6 +161,9 @@ pub enum Record {
         retry: u32,
         /// The error that made it.
         error: ErrorObject,
+        /// When the delay ends, jitter included; absent: at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
     },
     /// A `try` caught an error and enters its handler (or, without one, is about to leave).
     Caught {
@@ -150,6 +175,7 @@ pub enum Record {
     /// Somebody asked to cancel the instance.
     CancelAsked {
         /// Who, as far as it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
     /// The instance is over. Always the last.
@@ -180,7 +206,10 @@ pub struct Created {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The raw input.
-    pub input: Json,
+    pub input: Arc<Json>,
+    /// The SHA-256 of the caller's idempotency key, hexadecimal, so that the key's row goes when the instance goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_key: Option<String>,
 }
 
 /// A node entered.
@@ -193,11 +222,9 @@ pub struct Entered {
     pub parent: Option<ActivationId>,
     /// The node.
     pub node: NodeId,
-    /// Its raw input.
-    pub raw: Json,
     /// Its transformed input, where `input.from` made another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<Json>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub input: Option<Arc<Json>>,
     /// When its `timeout` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -228,6 +255,16 @@ pub enum Target {
     End,
 }
 
+impl From<Flow> for Target {
+    fn from(flow: Flow) -> Self {
+        match flow {
+            Flow::To(node) => Self::Node(node),
+            Flow::Exit => Self::Exit,
+            Flow::End => Self::End,
+        }
+    }
+}
+
 /// How an instance ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
@@ -235,7 +272,7 @@ pub enum End {
     /// With this output.
     Completed {
         /// The workflow's transformed output.
-        output: Json,
+        output: Arc<Json>,
     },
     /// With this error.
     Faulted {

@@ -6,8 +6,8 @@ mod success;
 
 pub use failure::{ErrorObject, Failure, Problem, Reaction, standard};
 pub use name::{
-    ActionName, ConnectionName, Digest, InstanceId, NameError, PackName, SecretName, ServiceName, TaskName,
-    WorkflowName,
+    ActionName, ComponentName, ConnectionName, Digest, InstanceId, NameError, PackName, SecretName, ServiceName,
+    TaskName, WorkflowName,
 };
 pub use success::{OutsideResource, ResourceChange, Success};
 

@@ -93,6 +93,8 @@ name!(/// A pack's name.
     PackName, "pack name", is_label, LABEL_RULE);
 name!(/// An action's name within its pack.
     ActionName, "action name", is_label, LABEL_RULE);
+name!(/// A component's name within its pack: the crate it is built from, unless `pack.yaml` says otherwise.
+    ComponentName, "component name", is_label, LABEL_RULE);
 name!(/// A workflow's name within its pack (`document.name`).
     WorkflowName, "workflow name", is_label, LABEL_RULE);
 name!(/// A connection's name, both the one an admin gives and the one a pack asks for.

@@ -7,6 +7,7 @@ mod attempt;
 mod cache;
 mod convert;
 mod engine;
+pub mod expression;
 mod imports;
 mod invocation;
 mod limits;

@@ -1,0 +1,239 @@
+//! The migration against two buckets in memory: every order, every loss, every kill.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use orchestrator_sdk::testing::Outside;
+
+use crate::compare::Verdict;
+use crate::double::{Double, Killed, World, etag};
+use crate::{copy, delete, plan, verify};
+
+const MIB: usize = 1024 * 1024;
+
+fn body(length: usize, seed: u8) -> Vec<u8> {
+    // A prime length, so that no two parts are alike.
+    let pattern: Vec<u8> = (0..65_521_usize).map(|n| (n / 3) as u8 ^ (n >> 11) as u8 ^ seed).collect();
+    let mut body = pattern.repeat(length / pattern.len() + 1);
+    body.truncate(length);
+    body
+}
+
+/// A bucket with every way an object can go: empty, small, streamed, in parts, with odd names.
+fn fill(double: &Double, small: usize) {
+    let mut world = double.0.borrow_mut();
+    for n in 0..small {
+        world.put(&format!("small/{n:04}"), body(n * 37 % 900, n as u8), None);
+    }
+    for (n, name) in ["a b+c%2F", "ü/日本", "empty", "z&<x>\"'"].iter().enumerate() {
+        world.put(name, body(n * 2, n as u8), None);
+    }
+    world.put("middle", body(MIB, 9), None);
+    world.put("large", body(17 * MIB, 3), None);
+    world.put("large in parts of five", body(18 * MIB, 4), Some(5 * MIB));
+}
+
+fn check_equal(world: &World) {
+    let destination = world.destination.as_ref().expect("a destination");
+    assert_eq!(world.source.keys().collect::<Vec<_>>(), destination.keys().collect::<Vec<_>>());
+    for (key, stored) in &world.source {
+        assert!(stored.body == destination[key].body, "{key}");
+        let kept: BTreeMap<_, _> = destination[key].headers.iter().cloned().collect();
+        stored.headers.iter().for_each(|(name, value)| assert_eq!(kept.get(name), Some(value), "{key}"));
+    }
+}
+
+/// Runs until it is not killed any more; how often it was.
+fn survive<T>(double: &Double, mut run: impl FnMut() -> T) -> (T, u32) {
+    let mut kills = 0;
+    loop {
+        match catch_unwind(AssertUnwindSafe(&mut run)) {
+            Ok(done) => return (done, kills),
+            Err(panic) if panic.is::<Killed>() => {
+                kills += 1;
+                let mut world = double.0.borrow_mut();
+                world.kill_after = (kills < 25).then(|| 1 + world.random(20));
+            }
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+#[test]
+fn a_bucket_is_planned_copied_verified_and_emptied() {
+    let _outside = Outside::new();
+    let double = Double::new(1);
+    fill(&double, 60);
+    double.0.borrow_mut().page = 7;
+    let input = Double::input();
+    let planned = plan::plan(&double, &input).expect("a plan");
+    assert_eq!((planned.objects, planned.largest, planned.destination_created), (67, 18 * MIB as u64, false));
+    let copied = copy::copy(&double, &input, None).expect("copied");
+    assert_eq!((copied.objects, copied.copied, copied.bytes), (67, 67, planned.bytes));
+    check_equal(&double.0.borrow());
+    assert!(double.0.borrow().writes.values().all(|writes| *writes == 1));
+    let found = verify::verify(&double, &input, None).expect("verified");
+    // The large object that was uploaded whole has another entity tag in parts; the one in parts was cut alike.
+    assert_eq!((found.objects, found.by_content, found.difference_count), (67, 1, 0));
+    let deleted = delete::delete(&double, &input).expect("deleted");
+    assert_eq!((deleted.deleted, deleted.kept, deleted.bytes), (67, 0, planned.bytes));
+    assert!(double.0.borrow().source.is_empty());
+}
+
+#[test]
+fn a_repeated_copy_writes_nothing() {
+    let _outside = Outside::new();
+    let double = Double::new(2);
+    fill(&double, 20);
+    copy::copy(&double, &Double::input(), None).expect("copied");
+    let again = copy::copy(&double, &Double::input(), None).expect("nothing to do");
+    assert_eq!((again.copied, again.already_right, again.objects), (0, 27, 27));
+    assert!(double.0.borrow().writes.values().all(|writes| *writes == 1));
+}
+
+#[test]
+fn no_kill_and_no_trouble_loses_or_repeats_an_object() {
+    let _outside = Outside::new();
+    for seed in 1..8 {
+        let double = Double::new(seed);
+        fill(&double, 300);
+        {
+            let mut world = double.0.borrow_mut();
+            world.page = 50;
+            world.trouble = if seed % 2 == 0 { 5 } else { 0 };
+            world.kill_after = Some(5);
+        }
+        let (copied, kills) =
+            survive(&double, || copy::copy(&double, &Double::input(), double.stored()).expect("copied"));
+        let world = double.0.borrow();
+        assert_eq!((kills, copied.objects), (25, 307), "seed {seed}");
+        check_equal(&world);
+        // An upload whose identifier the process never learned is the only thing that can be left.
+        assert!(world.dangling() <= 8, "seed {seed}: {} uploads", world.dangling());
+        if world.trouble == 0 {
+            // Without lost answers, an object is written again only if its write was under way when a kill came.
+            let again: u32 = world.writes.values().map(|writes| writes - 1).sum();
+            assert_eq!(again, 0, "seed {seed}: what took effect is seen in the destination's listing");
+        }
+    }
+}
+
+#[test]
+fn a_killed_upload_goes_on_with_the_parts_it_has() {
+    let _outside = Outside::new();
+    let double = Double::new(5);
+    double.0.borrow_mut().put("large", body(40 * MIB, 1), None);
+    let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
+    // Two listings, head, begin, and three parts; the kill comes at the fourth.
+    double.0.borrow_mut().kill_after = Some(8);
+    let killed = catch_unwind(AssertUnwindSafe(|| copy::copy(&double, &input, None)));
+    assert!(killed.is_err());
+    let before = double.0.borrow().parts_written;
+    assert!((3..=4).contains(&before));
+    copy::copy(&double, &input, double.stored()).expect("resumed");
+    assert_eq!(double.0.borrow().parts_written, 5);
+    assert_eq!(double.0.borrow().dangling(), 0);
+    check_equal(&double.0.borrow());
+}
+
+#[test]
+fn an_object_that_changes_while_it_is_copied_arrives_whole() {
+    let _outside = Outside::new();
+    let double = Double::new(6);
+    double.0.borrow_mut().put("large", body(40 * MIB, 1), None);
+    double.0.borrow_mut().meanwhile = Some((6, |world| world.put("large", body(30 * MIB, 2), None)));
+    copy::copy(&double, &Double::input(), None).expect("copied");
+    check_equal(&double.0.borrow());
+    assert_eq!(double.0.borrow().dangling(), 0);
+}
+
+#[test]
+fn an_object_that_leaves_is_counted_and_not_an_error() {
+    let _outside = Outside::new();
+    let double = Double::new(7);
+    fill(&double, 5);
+    double.0.borrow_mut().meanwhile = Some((3, |world| {
+        world.source.remove("small/0004");
+    }));
+    let copied = copy::copy(&double, &Double::input(), None).expect("copied");
+    assert_eq!((copied.vanished, copied.objects), (1, 12));
+}
+
+#[test]
+fn a_destination_that_stays_away_is_a_transient_failure_with_a_checkpoint() {
+    let _outside = Outside::new();
+    let double = Double::new(8);
+    fill(&double, 5);
+    double.0.borrow_mut().trouble = 100;
+    let error = copy::copy(&double, &Double::input(), None).expect_err("away");
+    assert!(error.is_transient(), "{error}");
+    double.0.borrow_mut().trouble = 0;
+    copy::copy(&double, &Double::input(), double.stored()).expect("back again");
+    check_equal(&double.0.borrow());
+}
+
+#[test]
+fn each_kind_of_difference_is_found_and_spared_by_the_deletion() {
+    let _outside = Outside::new();
+    let double = Double::new(9);
+    fill(&double, 3);
+    copy::copy(&double, &Double::input(), None).expect("copied");
+    {
+        let mut world = double.0.borrow_mut();
+        let destination = world.destination.as_mut().expect("a destination");
+        destination.remove("small/0000");
+        destination.get_mut("small/0001").expect("there").body.push(1);
+        let spoiled = destination.get_mut("large").expect("there");
+        spoiled.body[16 * MIB + 5] ^= 1;
+        spoiled.etag = etag(&spoiled.body);
+    }
+    let found = verify::verify(&double, &Double::input(), None).expect("verified");
+    let differences: Vec<_> = found.differences.iter().map(|found| (found.key.as_str(), found.reason)).collect();
+    let expected =
+        [("large", Verdict::ContentDiffers), ("small/0000", Verdict::Missing), ("small/0001", Verdict::SizeDiffers)];
+    assert_eq!(differences, expected);
+    assert_eq!(found.difference_count, 3);
+    let deleted = delete::delete(&double, &Double::input()).expect("deleted");
+    assert_eq!(deleted.kept, 3);
+    let world = double.0.borrow();
+    assert_eq!(world.source.keys().collect::<Vec<_>>(), ["large", "small/0000", "small/0001"]);
+}
+
+#[test]
+fn verification_goes_on_after_a_kill_where_it_was() {
+    let _outside = Outside::new();
+    let double = Double::new(10);
+    {
+        let mut world = double.0.borrow_mut();
+        (0..2_500).for_each(|n| world.put(&format!("{n:05}"), vec![n as u8], None));
+        world.destination = Some(world.source.clone());
+        world.kill_after = Some(6);
+    }
+    let (found, kills) =
+        survive(&double, || verify::verify(&double, &Double::input(), double.stored()).expect("verified"));
+    assert_eq!((found.objects, found.by_etag), (2_500, 2_500));
+    assert!(kills > 0);
+}
+
+#[test]
+fn a_missing_destination_is_created_only_when_asked() {
+    let _outside = Outside::new();
+    let double = Double::new(11);
+    fill(&double, 1);
+    double.0.borrow_mut().destination = None;
+    let refused = plan::plan(&double, &Double::input()).expect_err("no bucket");
+    assert!(refused.problem.detail.contains("createDestination"), "{refused}");
+    let input = crate::input::Buckets { create_destination: true, ..Double::input() };
+    assert!(plan::plan(&double, &input).expect("a plan").destination_created);
+    assert!(!plan::plan(&double, &input).expect("a plan").destination_created);
+}
+
+#[test]
+fn only_the_prefix_is_moved() {
+    let _outside = Outside::new();
+    let double = Double::new(12);
+    fill(&double, 4);
+    let input = crate::input::Buckets { prefix: "small/".into(), ..Double::input() };
+    assert_eq!(copy::copy(&double, &input, None).expect("copied").objects, 4);
+    assert_eq!(double.0.borrow().destination.as_ref().expect("there").len(), 4);
+}

@@ -1,0 +1,105 @@
+//! The server itself: whether it is well, which version it is, what its problem types mean.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::InPath;
+use super::problem::{self, Kind, Problem};
+use super::rooms::Rooms;
+
+/// Whether the server takes work, and how busy it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Always `ok`: a server that takes no work answers with a problem.
+    #[schema(example = "ok")]
+    pub status: String,
+    /// Instances that have not ended, the suspended ones left out.
+    pub instances_live: u64,
+    /// Instances that cannot be taken up.
+    pub instances_suspended: u64,
+    /// Instances started since the server was.
+    pub instances_started: u64,
+    /// Instances ended since the server was started.
+    pub instances_ended: u64,
+    /// Attempts that run at the moment.
+    pub attempts_running: u64,
+    /// Batches the store committed since the server was started.
+    pub journal_commits: u64,
+    /// Times the store made commits durable since the server was started; many commits share one.
+    pub journal_syncs: u64,
+}
+
+/// Which server this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// The program's version.
+    #[schema(example = "0.1.0")]
+    pub version: String,
+    /// The interface's version: the first part of its paths.
+    #[schema(example = "v1")]
+    pub api: String,
+    /// The formats of `pack.yaml` it reads.
+    pub pack_formats: Vec<u64>,
+    /// The worlds a pack's components may be built for.
+    #[schema(example = json!(["orchestrator:pack/action@0.1"]))]
+    pub worlds: Vec<String>,
+}
+
+/// Tells whether the server takes work.
+#[utoipa::path(get, path = "/v1/health", tag = "server", responses(
+    (status = 200, description = "The server takes work.", body = Health),
+    (status = 503, description = "It takes none: `stopping` or `store-unavailable`."),
+))]
+pub async fn get_health(State(rooms): State<Arc<Rooms>>) -> Result<Json<Health>, Problem> {
+    if rooms.stopping.is_cancelled() {
+        return Err(Problem::stopping());
+    }
+    if let Some(reason) = rooms.coordinator.closed() {
+        return Err(Problem::store(reason));
+    }
+    let counters = rooms.coordinator.counters();
+    Ok(Json(Health {
+        status: "ok".to_owned(),
+        instances_live: counters.live as u64,
+        instances_suspended: counters.suspended as u64,
+        instances_started: counters.started,
+        instances_ended: counters.ended,
+        attempts_running: counters.attempts_running as u64,
+        journal_commits: counters.journal.commits,
+        journal_syncs: counters.journal.syncs,
+    }))
+}
+
+/// Tells which version the server is.
+#[utoipa::path(get, path = "/v1/version", tag = "server", responses(
+    (status = 200, description = "The versions.", body = Version),
+))]
+pub async fn get_version() -> Json<Version> {
+    Json(Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api: "v1".to_owned(),
+        pack_formats: crate::pack::manifest::FORMATS.to_vec(),
+        worlds: crate::pack::manifest::WORLDS.map(str::to_owned).to_vec(),
+    })
+}
+
+/// Explains a problem type.
+#[utoipa::path(get, path = "/problems/{name}", tag = "server",
+    params(("name" = String, Path, description = "The last segment of a problem's `type`.", example = "unknown-instance")),
+    responses(
+        (status = 200, description = "What it means and what to do.", body = String, content_type = "text/markdown"),
+        (status = 404, description = "`unknown-problem`."),
+    ))]
+pub async fn get_problem(InPath(name): InPath<String>) -> Result<impl IntoResponse, Problem> {
+    let unknown = || Problem::new(Kind::UnknownProblem, "take the `type` of a problem document as it is");
+    let text = problem::description(&name).ok_or_else(unknown)?;
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], format!("# {text}")))
+}

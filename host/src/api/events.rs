@@ -1,0 +1,158 @@
+//! Live events by server-sent events (the HTML standard's `text/event-stream`). Records carry their number as `id`, so
+//! that a client that comes back continues without gap; progress and log lines carry none and are not repeated.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt};
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::IntoParams;
+
+use super::extract::{InPath, InQuery};
+use super::problem::{Kind, Problem};
+use super::rooms::{Rooms, aside};
+use crate::coordinator::view::Event;
+use crate::model::InstanceId;
+
+/// A comment is sent after so long without an event: below the idle limits of common proxies.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Where to begin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct From {
+    /// Only records after the one with this number; `Last-Event-ID` goes before it.
+    after: Option<u64>,
+}
+
+/// Nothing may be asked of the stream of all instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Follows one instance: first the records it has, then each as it is made, with progress and log lines in between. The
+/// stream ends after the record `ended`; a client that comes back after that gets 204, which ends an `EventSource`.
+#[utoipa::path(get, path = "/v1/instances/{id}/events", tag = "events",
+    params(
+        ("id" = String, Path, format = "uuid", description = "The instance's identifier."),
+        From,
+        ("Last-Event-ID" = Option<u64>, Header, description = "The `id` of the last event received."),
+    ),
+    responses(
+        (status = 200, description = "Events named `record`, `progress` and `log`; `data` is JSON.", body = String,
+            content_type = "text/event-stream"),
+        (status = 204, description = "The instance has ended and everything was received."),
+        (status = 404, description = "`unknown-instance`."),
+        (status = 503, description = "`busy`: 400 streams are open."),
+    ))]
+pub async fn follow_instance(
+    State(rooms): State<Arc<Rooms>>,
+    InPath(id): InPath<InstanceId>,
+    InQuery(from): InQuery<From>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
+    let place = rooms.follow()?;
+    if is_told(&rooms, id, after).await? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let events = rooms.coordinator.follow(id, after)?;
+    Ok(streamed(&rooms, events, place))
+}
+
+/// Follows all instances from now on. A follower that is too slow misses events; follow one instance where none may be
+/// missed.
+#[utoipa::path(get, path = "/v1/events", tag = "events", responses(
+    (status = 200, description = "Events named `record`, `progress` and `log`, without `id`; `data` is JSON.",
+        body = String, content_type = "text/event-stream"),
+    (status = 503, description = "`busy`: 400 streams are open."),
+))]
+pub async fn follow_all(State(rooms): State<Arc<Rooms>>, _: InQuery<Nothing>) -> Result<Response, Problem> {
+    let place = rooms.follow()?;
+    let events = rooms.coordinator.subscribe(None);
+    Ok(streamed_without_ids(&rooms, events, place))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    match value.to_str().map(str::parse) {
+        Ok(Ok(id)) => Ok(Some(id)),
+        _ => Err(Problem::new(Kind::InvalidParameter, "set `Last-Event-ID` to the `id` of an event of this stream")),
+    }
+}
+
+/// Whether the instance has ended and has no record after this one.
+async fn is_told(rooms: &Rooms, id: InstanceId, after: u64) -> Result<bool, Problem> {
+    if !rooms.coordinator.instance(id)?.status.is_final() {
+        return Ok(false);
+    }
+    let coordinator = rooms.coordinator.clone();
+    aside(move || coordinator.history(id, after, 1)).await.map(|records| records.is_empty())
+}
+
+fn streamed(
+    rooms: &Rooms,
+    events: impl Stream<Item = Event> + Send + 'static,
+    place: OwnedSemaphorePermit,
+) -> Response {
+    respond(rooms, events.map(|event| message(&event, true)), place)
+}
+
+fn streamed_without_ids(
+    rooms: &Rooms,
+    events: impl Stream<Item = Event> + Send + 'static,
+    place: OwnedSemaphorePermit,
+) -> Response {
+    respond(rooms, events.map(|event| message(&event, false)), place)
+}
+
+fn respond(
+    rooms: &Rooms,
+    messages: impl Stream<Item = Message> + Send + 'static,
+    place: OwnedSemaphorePermit,
+) -> Response {
+    let stopping = rooms.stopping.clone();
+    let messages = messages.take_until(async move { stopping.cancelled().await }).map(move |message| {
+        let _held = &place; // The follower's place is free again when the stream is dropped.
+        Ok::<_, Infallible>(message)
+    });
+    Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn message(event: &Event, with_id: bool) -> Message {
+    let data = serde_json::to_string(event).expect("events have text keys and finite numbers");
+    let message = Message::default().data(data);
+    match event {
+        Event::Record { record, .. } if with_id => message.event("record").id(record.seq.to_string()),
+        Event::Record { .. } => message.event("record"),
+        Event::Progress { .. } => message.event("progress"),
+        Event::Log { .. } => message.event("log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_follower_comes_back_with_a_number() {
+        let read = |value: &'static str| {
+            let headers = HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(value))]);
+            last_event_id(&headers).map_err(|problem| problem.kind)
+        };
+        assert_eq!(last_event_id(&HeaderMap::new()), Ok(None));
+        assert_eq!(read("17"), Ok(Some(17)));
+        for bad in ["", "-1", "x", "99999999999999999999999"] {
+            assert_eq!(read(bad), Err(Kind::InvalidParameter), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! All routes, in one list, and the OpenAPI document that comes from the same annotations.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::{self, MEDIA_TYPE};
+use super::rooms::Rooms;
+use super::{about, connections, events, grants, instances, packs, secrets, services, tasks, workflows};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Orchestrator",
+        description = "Runs workflows whose actions are sandboxed Wasm components. Every error is a problem document \
+                       (RFC 9457) whose `type` may be fetched. Every response carries `x-request-id`."
+    ),
+    components(schemas(problem::Document)),
+    tags(
+        (name = "packs", description = "Installable packs and what they may use."),
+        (name = "catalogue", description = "What may be ordered or started."),
+        (name = "instances", description = "Runs of workflows."),
+        (name = "events", description = "Live events."),
+        (name = "connections", description = "Named ways to outside systems."),
+        (name = "secrets", description = "Write-only values that connections use."),
+        (name = "server", description = "The server itself."),
+    )
+)]
+struct Api;
+
+/// All routes with the document that describes them.
+fn described() -> (Router<Arc<Rooms>>, Document) {
+    let (router, document) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(packs::list_packs, packs::install_pack))
+        .routes(routes!(packs::get_pack))
+        .routes(routes!(packs::get_pack_version, packs::remove_pack))
+        .routes(routes!(grants::get_grants, grants::put_grants))
+        .routes(routes!(services::list_services))
+        .routes(routes!(services::get_service))
+        .routes(routes!(workflows::list_workflows))
+        .routes(routes!(workflows::get_workflow))
+        .routes(routes!(instances::list_instances, instances::start_instance))
+        .routes(routes!(instances::get_instance, instances::delete_instance))
+        .routes(routes!(instances::cancel_instance))
+        .routes(routes!(tasks::list_tasks))
+        .routes(routes!(tasks::list_history))
+        .routes(routes!(tasks::list_logs))
+        .routes(routes!(events::follow_instance))
+        .routes(routes!(events::follow_all))
+        .routes(routes!(connections::list_connections))
+        .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(secrets::put_secret, secrets::delete_secret))
+        .routes(routes!(about::get_health))
+        .routes(routes!(about::get_version))
+        .routes(routes!(about::get_problem))
+        .routes(routes!(get_openapi))
+        .split_for_parts();
+    (router, with_problems(document))
+}
+
+/// The routes.
+pub fn router() -> Router<Arc<Rooms>> {
+    described().0
+}
+
+/// The document.
+pub fn document() -> Document {
+    described().1
+}
+
+/// Gives this document.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "server", responses(
+    (status = 200, description = "The OpenAPI 3.1 document of this interface.", body = Object),
+))]
+async fn get_openapi() -> impl IntoResponse {
+    // Made at the first request and kept: a start does not pay for it.
+    static TEXT: std::sync::LazyLock<Bytes> = std::sync::LazyLock::new(|| {
+        serde_json::to_vec(&document()).expect("the document has only text, numbers and lists of them").into()
+    });
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
+}
+
+/// Every error response has a problem document as its body, and every operation may answer with one.
+fn with_problems(mut document: Document) -> Document {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        operations.into_iter().filter_map(Option::as_mut).for_each(add_problems);
+    }
+    document
+}
+
+fn add_problems(operation: &mut Operation) {
+    let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with(['4', '5'])
+        {
+            response.content.insert(MEDIA_TYPE.to_owned(), RefOr::T(body()));
+        }
+    }
+    let other = "Any other error: a request that breaks the rules, or a fault of the server.";
+    let other = ResponseBuilder::new().description(other).content(MEDIA_TYPE, body()).build();
+    operation.responses.responses.insert("default".to_owned(), RefOr::T(other));
+}

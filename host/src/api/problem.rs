@@ -1,0 +1,566 @@
+//! Errors as RFC 9457 problem documents. This file alone knows how an error of a room becomes a status, a stable type and
+//! a text; the rooms know nothing of HTTP. `problems.md` describes each type and is served at `/problems/{name}`.
+//! A [`Problem`] becomes a body only in `edge.rs`, which knows the request's path and identifier.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::connection::ConnectionError;
+use crate::connection::secrets::SecretError;
+use crate::coordinator::{InstanceError, StartError};
+use crate::definition::Severity;
+use crate::journal::CommitError;
+use crate::model::{ConnectionName, SecretName, ServiceName};
+use crate::pack::directory::FilesError;
+use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Errors in one document, at most: enough to work through, and a hostile body can't make a large answer.
+const FAULTS_MAX: usize = 100;
+
+/// The kinds of problems. Each has a stable name, one status and one title.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The body is not JSON.
+    MalformedJson,
+    /// The body ended early.
+    BrokenBody,
+    /// A path, query or header parameter is not valid.
+    InvalidParameter,
+    /// The body is JSON of the wrong shape.
+    InvalidBody,
+    /// The input does not fit the workflow's or service's schema.
+    InvalidInput,
+    /// The pack is not valid.
+    InvalidPack,
+    /// The grants do not fit what the pack requests.
+    InvalidGrants,
+    /// An `Idempotency-Key` came back with another request.
+    IdempotencyKeyReused,
+    /// A page of another site sent the request.
+    CrossOrigin,
+    /// No such route.
+    UnknownRoute,
+    /// No such problem type.
+    UnknownProblem,
+    /// No such pack or version.
+    UnknownPack,
+    /// No such service.
+    UnknownService,
+    /// No such workflow.
+    UnknownWorkflow,
+    /// No such instance.
+    UnknownInstance,
+    /// No such connection.
+    UnknownConnection,
+    /// No such secret.
+    UnknownSecret,
+    /// The route exists, but not with this method.
+    MethodNotAllowed,
+    /// The body came too slowly.
+    RequestTimeout,
+    /// This version is installed with other content, or a service of its name is another pack's.
+    PackConflict,
+    /// Instances run on this pack.
+    PackInUse,
+    /// The instance has not ended.
+    InstanceNotEnded,
+    /// The instance has ended.
+    InstanceEnded,
+    /// The instance cannot be taken up.
+    InstanceSuspended,
+    /// The workflow is installed and cannot be used, or not installed any more.
+    WorkflowNotAtHand,
+    /// Somebody changed the same thing at the same time.
+    Conflict,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body is of a type the route does not take.
+    UnsupportedMediaType,
+    /// The request was meant for another host.
+    MisdirectedRequest,
+    /// Our fault.
+    Internal,
+    /// Too much is under way.
+    Busy,
+    /// The server is stopping.
+    Stopping,
+    /// The store failed.
+    StoreUnavailable,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 33] = [
+        Self::MalformedJson,
+        Self::BrokenBody,
+        Self::InvalidParameter,
+        Self::InvalidBody,
+        Self::InvalidInput,
+        Self::InvalidPack,
+        Self::InvalidGrants,
+        Self::IdempotencyKeyReused,
+        Self::CrossOrigin,
+        Self::UnknownRoute,
+        Self::UnknownProblem,
+        Self::UnknownPack,
+        Self::UnknownService,
+        Self::UnknownWorkflow,
+        Self::UnknownInstance,
+        Self::UnknownConnection,
+        Self::UnknownSecret,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::PackConflict,
+        Self::PackInUse,
+        Self::InstanceNotEnded,
+        Self::InstanceEnded,
+        Self::InstanceSuspended,
+        Self::WorkflowNotAtHand,
+        Self::Conflict,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::MisdirectedRequest,
+        Self::Internal,
+        Self::Busy,
+        Self::Stopping,
+        Self::StoreUnavailable,
+    ];
+
+    /// The last segment of the type's URI.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status, the same for each problem of this kind.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().1).expect("the table below has valid statuses, as a test shows")
+    }
+
+    /// The title, the same for each problem of this kind.
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::MalformedJson => ("malformed-json", 400, "The body is not JSON"),
+            Self::BrokenBody => ("broken-body", 400, "The body ended early"),
+            Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
+            Self::InvalidBody => ("invalid-body", 422, "The body does not have the expected shape"),
+            Self::InvalidInput => ("invalid-input", 422, "The input does not fit its schema"),
+            Self::InvalidPack => ("invalid-pack", 422, "The pack is not valid"),
+            Self::InvalidGrants => ("invalid-grants", 422, "The grants do not fit the pack"),
+            Self::IdempotencyKeyReused => {
+                ("idempotency-key-reused", 422, "The idempotency key belongs to another request")
+            }
+            Self::CrossOrigin => ("cross-origin", 403, "Requests from other sites are refused"),
+            Self::UnknownRoute => ("unknown-route", 404, "There is no such route"),
+            Self::UnknownProblem => ("unknown-problem", 404, "There is no such problem type"),
+            Self::UnknownPack => ("unknown-pack", 404, "There is no such pack"),
+            Self::UnknownService => ("unknown-service", 404, "There is no such service"),
+            Self::UnknownWorkflow => ("unknown-workflow", 404, "There is no such workflow"),
+            Self::UnknownInstance => ("unknown-instance", 404, "There is no such instance"),
+            Self::UnknownConnection => ("unknown-connection", 404, "There is no such connection"),
+            Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
+            Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
+            Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
+            Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
+            Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
+            Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
+            Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
+            Self::InstanceSuspended => ("instance-suspended", 409, "The instance is suspended"),
+            Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
+            Self::Conflict => ("conflict", 409, "It was changed at the same time"),
+            Self::BodyTooLarge => ("body-too-large", 413, "The body is too large"),
+            Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body's media type is not supported"),
+            Self::MisdirectedRequest => ("misdirected-request", 421, "The request is for another host"),
+            Self::Internal => ("internal", 500, "Something went wrong in the server"),
+            Self::Busy => ("busy", 503, "Too much is under way"),
+            Self::Stopping => ("stopping", 503, "The server is stopping"),
+            Self::StoreUnavailable => ("store-unavailable", 503, "The store is not available"),
+        }
+    }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind it is.
+    pub kind: Kind,
+    /// What happened this time, with the cure.
+    pub detail: String,
+    /// The single errors behind it, where there are several or they have a place.
+    pub errors: Vec<Fault>,
+    /// For the log alone: the full chain behind a fault of ours.
+    pub cause: Option<String>,
+    /// Seconds after which another attempt may succeed.
+    pub retry_after: Option<u32>,
+    /// The methods a route takes, for `method-not-allowed`.
+    allow: Option<HeaderValue>,
+}
+
+/// One error with its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// Where in the body it stands: a JSON pointer (RFC 6901).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/input/size")]
+    pub pointer: Option<String>,
+    /// The file in the pack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line in that file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The column in that line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u64>,
+    /// A stable code, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What is wrong.
+    #[schema(example = "-1 is less than the minimum of 1")]
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+}
+
+/// A problem document (RFC 9457), as every error is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+pub struct Document {
+    /// A stable URI that names the kind of problem; `GET` it to read what it means and what to do.
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/unknown-instance")]
+    pub kind: String,
+    /// A short text, the same for each problem of this type.
+    #[schema(example = "There is no such instance")]
+    pub title: String,
+    /// The response's status.
+    #[schema(example = 404)]
+    pub status: u16,
+    /// What happened this time and what to do about it.
+    pub detail: String,
+    /// The path of the request.
+    #[schema(example = "/v1/instances/0199c1f0-0000-7000-8000-000000000000")]
+    pub instance: String,
+    /// The single errors, where there are several or they have a place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
+    /// With a status of 500 or more: the identifier under which the server's log tells more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), cause: None, retry_after: None, allow: None }
+    }
+
+    /// A fault of ours: the client reads that it happened, the log why.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::hidden(Kind::Internal, "try again; if it stays, look for the request's id in the server's log", cause)
+    }
+
+    /// The store failed: the client reads that it did, the log why.
+    pub fn store(cause: impl std::fmt::Display) -> Self {
+        let detail = "the server cannot read or write its data; an admin finds the reason in the server's log";
+        Self::hidden(Kind::StoreUnavailable, detail, cause)
+    }
+
+    /// The server is stopping.
+    pub fn stopping() -> Self {
+        Self::new(Kind::Stopping, "the server is being stopped; try again once it is back").after(5)
+    }
+
+    /// Too much is under way.
+    pub fn busy(what: impl std::fmt::Display, seconds: u32) -> Self {
+        Self::new(Kind::Busy, format!("{what}, as many as there may be; try again in {seconds} seconds")).after(seconds)
+    }
+
+    /// There is no such pack, or not in this version.
+    pub fn unknown_pack(name: impl std::fmt::Display) -> Self {
+        Self::new(Kind::UnknownPack, format!("pack `{name}` is not installed; GET /v1/packs lists what is"))
+    }
+
+    /// There is no such service.
+    pub fn unknown_service(name: &ServiceName) -> Self {
+        Self::new(Kind::UnknownService, format!("there is no service `{name}`; GET /v1/services lists them"))
+    }
+
+    /// There is no such connection.
+    pub fn unknown_connection(name: &ConnectionName) -> Self {
+        Self::new(Kind::UnknownConnection, format!("there is no connection `{name}`; GET /v1/connections lists them"))
+    }
+
+    /// There is no such secret.
+    pub fn unknown_secret(name: &SecretName) -> Self {
+        Self::new(Kind::UnknownSecret, format!("there is no secret `{name}`; GET /v1/secrets lists their names"))
+    }
+
+    fn hidden(kind: Kind, detail: &str, cause: impl std::fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..Self::new(kind, detail) }
+    }
+
+    /// Adds the single errors.
+    pub fn with(mut self, errors: impl IntoIterator<Item = Fault>) -> Self {
+        self.errors.extend(errors.into_iter().take(FAULTS_MAX));
+        self
+    }
+
+    /// Says when another attempt may succeed, in seconds.
+    pub fn after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The problem that stands for a response that is an error without a document, as the router makes for a known route
+    /// and another method.
+    pub fn of_bare(response: &Response) -> Self {
+        match response.status() {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let allow = response.headers().get(header::ALLOW).cloned();
+                let methods = allow.as_ref().and_then(|allow| allow.to_str().ok()).unwrap_or("another method");
+                Self { allow: allow.clone(), ..Self::new(Kind::MethodNotAllowed, format!("use {methods}")) }
+            }
+            StatusCode::NOT_FOUND => unknown_route(),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(Kind::BodyTooLarge, "send less"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(Kind::UnsupportedMediaType, "send another type"),
+            status if status.is_client_error() => Self::new(Kind::InvalidParameter, "the request is not valid"),
+            status => Self::internal(format!("a bare response with status {status}")),
+        }
+    }
+
+    /// The response, complete with the request's path and identifier.
+    pub fn render(self, path: &str, request_id: &str) -> Response {
+        let status = self.kind.status();
+        let document = self.document(path, request_id);
+        let body = serde_json::to_vec(&document).expect("a problem document has only text and numbers");
+        let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
+    }
+
+    fn document(&self, path: &str, request_id: &str) -> Document {
+        Document {
+            kind: format!("/problems/{}", self.kind.name()),
+            title: self.kind.title().to_owned(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail.clone(),
+            instance: path.to_owned(),
+            errors: self.errors.clone(),
+            request_id: self.kind.status().is_server_error().then(|| request_id.to_owned()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// An empty response that carries the problem; `edge.rs` gives it its body.
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Fault {
+    /// An error at a place in the body.
+    pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: Some(pointer.into()), message: message.into(), ..Self::default() }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let text = error.to_string();
+        match error {
+            StartError::NotFound(_) => Self::new(Kind::UnknownWorkflow, text),
+            StartError::Unusable(_) => Self::new(Kind::WorkflowNotAtHand, text),
+            StartError::InvalidInput(violations) => {
+                Self::new(Kind::InvalidInput, text).with(violations.iter().map(|text| violation(text)))
+            }
+            StartError::KeyReused(_) => Self::new(Kind::IdempotencyKeyReused, text),
+            StartError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<InstanceError> for Problem {
+    fn from(error: InstanceError) -> Self {
+        let text = error.to_string();
+        match error {
+            InstanceError::NotFound(_) => Self::new(Kind::UnknownInstance, text),
+            InstanceError::NotEnded(_) => Self::new(Kind::InstanceNotEnded, text),
+            InstanceError::Ended(..) => Self::new(Kind::InstanceEnded, text),
+            InstanceError::Damaged(..) => Self::new(Kind::InstanceSuspended, text),
+            InstanceError::NoProgram(..) => Self::new(Kind::WorkflowNotAtHand, text),
+            InstanceError::BadCursor => Self::new(Kind::InvalidParameter, text),
+            InstanceError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<ConnectionError> for Problem {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Invalid { member, reason } => Self::new(Kind::InvalidBody, format!("{member}: {reason}"))
+                .with([Fault::at(format!("/{member}"), reason)]),
+            ConnectionError::Store(error) => commit(&error),
+        }
+    }
+}
+
+impl From<SecretError> for Problem {
+    fn from(error: SecretError) -> Self {
+        match error {
+            SecretError::TooLong { .. } => Self::new(Kind::BodyTooLarge, error.to_string()),
+            SecretError::Store(error) => commit(&error),
+            SecretError::KeyFile(_) | SecretError::Undecryptable(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<CatalogError> for Problem {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NotFound(text) => Self::new(Kind::UnknownWorkflow, text),
+            CatalogError::Unusable(text) => Self::new(Kind::WorkflowNotAtHand, text),
+            CatalogError::Files(error) => Self::internal(chain(&error)),
+            CatalogError::Store(error) => Self::store(error),
+        }
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        match &error {
+            InstallError::Findings(findings) => {
+                let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+                Self::new(Kind::InvalidPack, error.to_string()).with(errors.map(super::packs::fault))
+            }
+            InstallError::Refused(cause) => Self::new(Kind::InvalidPack, chain(&error)).with([refused(cause)]),
+            InstallError::Conflict { .. } | InstallError::ServiceTaken { .. } => {
+                Self::new(Kind::PackConflict, error.to_string())
+            }
+            InstallError::Machine(_) => Self::internal(chain(&error)),
+            InstallError::Store(cause) => commit(cause),
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(error: RemoveError) -> Self {
+        match &error {
+            RemoveError::NotFound(pack) => Self::unknown_pack(pack),
+            RemoveError::InUse(_) | RemoveError::Required { .. } => Self::new(Kind::PackInUse, error.to_string()),
+            RemoveError::Store(cause) => commit(cause),
+        }
+    }
+}
+
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match &error {
+            GrantError::NotFound(pack) => Self::unknown_pack(pack),
+            GrantError::Invalid(wrong) => {
+                let fault = |wrong: &WrongGrant| Fault::at(format!("/{}", wrong.member), wrong.reason.clone());
+                Self::new(Kind::InvalidGrants, error.to_string()).with(wrong.iter().map(fault))
+            }
+            GrantError::Store(cause) => commit(cause),
+        }
+    }
+}
+
+/// A batch that was not committed.
+fn commit(error: &CommitError) -> Problem {
+    match error {
+        CommitError::Conflict(_) => Problem::new(Kind::Conflict, "read it again, then repeat the request"),
+        CommitError::Unavailable(error) => Problem::store(error),
+    }
+}
+
+fn refused(error: &FilesError) -> Fault {
+    match error {
+        FilesError::Refused { path, reason } => {
+            Fault { file: Some(path.clone()), message: reason.clone(), ..Fault::default() }
+        }
+        FilesError::Io { .. } => Fault { message: error.to_string(), ..Fault::default() },
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// A violation of a schema, told as a pointer into the input in back quotes, a colon and a sentence.
+fn violation(text: &str) -> Fault {
+    match text.strip_prefix('`').and_then(|rest| rest.split_once("`: ")) {
+        Some((pointer, message)) => Fault::at(format!("/input{}", pointer.trim_end_matches('/')), message),
+        None => Fault::at("/input", text),
+    }
+}
+
+/// The problem of a path that no route has.
+pub fn unknown_route() -> Problem {
+    Problem::new(Kind::UnknownRoute, "the routes are listed in /v1/openapi.json")
+}
+
+/// The description of a problem type out of `problems.md`.
+pub fn description(name: &str) -> Option<&'static str> {
+    sections().find(|section| section.lines().next() == Some(name))
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    include_str!("problems.md").split("\n## ").skip(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_described_with_its_status_and_title_and_nothing_else_is() {
+        for kind in Kind::ALL {
+            let section = description(kind.name()).unwrap_or_else(|| panic!("{} has no section", kind.name()));
+            let head = format!("{}\n{} · {}.\n", kind.name(), kind.status().as_u16(), kind.title());
+            assert!(section.starts_with(&head), "{section}");
+        }
+        assert_eq!(sections().count(), Kind::ALL.len());
+        let names: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn a_fault_of_ours_hides_its_cause_and_names_the_request() {
+        let document = Problem::internal("disk on fire").document("/v1/packs", "r-1");
+        let text = serde_json::to_string(&document).unwrap();
+        assert!(!text.contains("fire"), "{text}");
+        assert_eq!(document.request_id.as_deref(), Some("r-1"));
+        let theirs = Problem::new(Kind::UnknownPack, "x").document("/v1/packs/a", "r-1");
+        assert_eq!(theirs.request_id, None);
+    }
+
+    #[test]
+    fn a_document_names_at_most_a_hundred_errors() {
+        let faults = (0..1000).map(|number| Fault::at(format!("/{number}"), "wrong"));
+        assert_eq!(Problem::new(Kind::InvalidBody, "x").with(faults).errors.len(), FAULTS_MAX);
+    }
+}

@@ -1,0 +1,86 @@
+//! What handlers share: the rooms' handles and the bounds on what may be under way at once.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::problem::Problem;
+use crate::connection::Connections;
+use crate::connection::secrets::SecretStore;
+use crate::coordinator::Handle;
+use crate::pack::Catalog;
+
+/// Followers of event streams at once. Each holds a connection and some kilobytes; half of all connections stay free for
+/// requests.
+const FOLLOWERS_MAX: usize = 400;
+
+/// Packs coming in at once: each is held in memory whole and keeps a core busy while its components are compiled.
+const INSTALLS_MAX: usize = 2;
+
+/// Seconds after which a refused follower or installer may try again.
+const RETRY_SECONDS: u32 = 5;
+
+/// The rooms behind the API.
+pub struct Rooms {
+    /// The installed packs.
+    pub catalog: Arc<Catalog>,
+    /// The connections.
+    pub connections: Arc<Connections>,
+    /// The secrets.
+    pub secrets: SecretStore,
+    /// The instances.
+    pub coordinator: Handle,
+    /// Cancelled when the server begins to stop: waits and event streams end then.
+    pub stopping: CancellationToken,
+    followers: Arc<Semaphore>,
+    installs: Arc<Semaphore>,
+}
+
+impl Rooms {
+    /// The rooms, with nobody following or installing yet.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        connections: Arc<Connections>,
+        secrets: SecretStore,
+        coordinator: Handle,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        let (followers, installs) = (Semaphore::new(FOLLOWERS_MAX), Semaphore::new(INSTALLS_MAX));
+        let (followers, installs) = (Arc::new(followers), Arc::new(installs));
+        Arc::new(Self { catalog, connections, secrets, coordinator, stopping, followers, installs })
+    }
+
+    /// A follower's place, given back when dropped.
+    ///
+    /// # Errors
+    /// `busy` where all are taken.
+    pub fn follow(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let full = |_| Problem::busy(format!("{FOLLOWERS_MAX} event streams are open"), RETRY_SECONDS);
+        self.followers.clone().try_acquire_owned().map_err(full)
+    }
+
+    /// An installer's place, given back when dropped.
+    ///
+    /// # Errors
+    /// `busy` where all are taken.
+    pub fn install(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let full = |_| Problem::busy(format!("{INSTALLS_MAX} packs are being installed"), RETRY_SECONDS);
+        self.installs.clone().try_acquire_owned().map_err(full)
+    }
+}
+
+/// Runs something that reads or computes for long off the async workers.
+///
+/// # Errors
+/// Its own, or `internal` where it panicked.
+pub async fn aside<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    E: Into<Problem> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(error) => Err(Problem::internal(format!("work aside: {error}"))),
+    }
+}

@@ -1,0 +1,195 @@
+//! The routes over real rooms: a journal in memory, an empty catalog, and a script in the place of guests.
+
+mod documented;
+mod following;
+mod instances;
+mod refused;
+mod stored;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::{Router, response::Response};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use tower::ServiceExt;
+
+use super::edge::Hosts;
+use super::rooms::Rooms;
+use crate::clock::SystemClock;
+use crate::connection::Connections;
+use crate::connection::secrets::SecretStore;
+use crate::coordinator::perform::{Attempt, Finding, Observe};
+use crate::coordinator::{Coordinator, Parts, Perform, ProgramError, Programs, Resolved};
+use crate::definition::graph::Program;
+use crate::journal::Journal;
+use crate::journal::memory::MemoryJournal;
+use crate::machine::record::Created;
+use crate::machine::testing::{Plain, program};
+use crate::model::{Failure, Json, PackName, Success, WorkflowName};
+use crate::pack::Catalog;
+use crate::sandbox::{Sandbox, SandboxConfig};
+
+/// The whole interface over rooms of its own.
+struct Server {
+    router: Router,
+    rooms: Arc<Rooms>,
+    _directory: tempfile::TempDir,
+}
+
+/// An answer, read whole.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Server {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+        let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
+        let connections = Connections::open(journal.clone(), secrets.clone()).unwrap();
+        let sandbox = sandbox(&directory);
+        let folder = directory.path().join("packs");
+        let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
+        let parts = Parts {
+            journal,
+            clock: Arc::new(SystemClock),
+            programs: Arc::new(Shelf::new()),
+            perform: Arc::new(Echo),
+            evaluator: Arc::new(Plain),
+            random: Box::new(|| 0.5),
+            attempts_max: 8,
+        };
+        let coordinator = Coordinator::start(parts).await.unwrap();
+        let rooms = Rooms::new(catalog, connections, secrets, coordinator, Default::default());
+        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
+        Self { router, rooms, _directory: directory }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        Answer::read(self.send(request(method, path, headers, body)).await).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, body: Json) -> Answer {
+        self.ask("POST", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    async fn put(&self, path: &str, body: Json) -> Answer {
+        self.ask("PUT", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.ask("DELETE", path, &[], "").await
+    }
+}
+
+impl Answer {
+    async fn read(response: Response) -> Self {
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        Self { status: head.status, headers: head.headers, body }
+    }
+
+    fn json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// The problem's name, after a look at the whole document.
+    fn problem(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let document: super::problem::Document = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(document.status, self.status.as_u16());
+        assert!(!document.detail.is_empty() && document.instance.starts_with('/'), "{document:?}");
+        assert_eq!(document.request_id.is_some(), self.status.is_server_error());
+        document.kind.strip_prefix("/problems/").unwrap().to_owned()
+    }
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let mut builder =
+        Request::builder().method(Method::try_from(method).unwrap()).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(body.into()).unwrap()
+}
+
+fn sandbox(directory: &tempfile::TempDir) -> Arc<Sandbox> {
+    let config = SandboxConfig {
+        cache_dir: directory.path().join("cache"),
+        cache_key: [7; 32],
+        memory_bytes_max: 1 << 20,
+        attempts_max: 1,
+    };
+    Sandbox::new(config).unwrap()
+}
+
+/// Workflows of a pack `test` 1.0.0 that is not in the catalog: `echo` ends at once, `hang` never does.
+struct Shelf {
+    echo: Arc<Program>,
+    hang: Arc<Program>,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        let schema = json!({ "schema": { "required": ["size"] } });
+        let echo = json!({ "input": schema, "do": [{ "one": { "call": "echo", "with": { "size": 1 } } }] });
+        let hang = json!({ "do": [{ "one": { "call": "hang" } }] });
+        Self { echo: Arc::new(program(echo)), hang: Arc::new(program(hang)) }
+    }
+
+    fn find(&self, name: &WorkflowName) -> Result<Arc<Program>, ProgramError> {
+        match name.as_str() {
+            "echo" => Ok(self.echo.clone()),
+            "hang" => Ok(self.hang.clone()),
+            _ => Err(ProgramError::NotFound(format!("there is no workflow `{name}`"))),
+        }
+    }
+}
+
+impl Programs for Shelf {
+    fn resolve(
+        &self,
+        _: &PackName,
+        _: Option<&semver::Version>,
+        workflow: &WorkflowName,
+    ) -> Result<Resolved, ProgramError> {
+        Ok(Resolved { program: self.find(workflow)?, version: semver::Version::new(1, 0, 0) })
+    }
+
+    fn pinned(&self, created: &Created) -> Result<Arc<Program>, ProgramError> {
+        self.find(&created.workflow)
+    }
+}
+
+/// Gives back what it is passed, or never answers.
+struct Echo;
+
+impl Perform for Echo {
+    fn run(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Success, Failure>> {
+        async move {
+            observer.log(crate::coordinator::perform::LogLevel::Info, "begun".to_owned());
+            match attempt.call.action.action.as_str() {
+                "hang" => std::future::pending().await,
+                _ => Ok(Success { output: attempt.call.arguments, ..Success::default() }),
+            }
+        }
+        .boxed()
+    }
+
+    fn probe(&self, _: Attempt, _: Arc<dyn Observe>) -> BoxFuture<'static, Result<Finding, Failure>> {
+        std::future::ready(Ok(Finding::Unknown)).boxed()
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong on the command line, sorted by exit code.
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The output cannot be written, most often because its reader is gone.
+    Output(std::io::Error),
+    /// What was asked for failed; the text says how.
+    Failed(String),
+    /// The arguments or the configuration are wrong.
+    Usage(String),
+    /// The server cannot be reached.
+    Unreachable(String),
+    /// The server answered with an error.
+    Answered(Box<Problem>),
+}
+
+/// A problem document (RFC 9457), or what can be told of an answer that is none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Problem {
+    #[serde(default)]
+    pub status: u16,
+    #[serde(default)]
+    pub title: String,
+    #[serde(default)]
+    pub detail: String,
+    #[serde(default)]
+    pub request_id: Option<String>,
+    #[serde(default)]
+    pub errors: Vec<Json>,
+}
+
+impl Problem {
+    /// Reads an answer's body.
+    pub(super) fn read(status: u16, request_id: Option<String>, body: &[u8]) -> Self {
+        let mut problem = serde_json::from_slice::<Self>(body).unwrap_or_else(|_| Self {
+            detail: String::from_utf8_lossy(body).chars().take(500).collect(),
+            ..Self::default()
+        });
+        problem.status = status;
+        problem.request_id = problem.request_id.or(request_id);
+        if problem.title.is_empty() {
+            problem.title = format!("the server answered with status {status}");
+        }
+        problem
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({})", self.title, self.status)?;
+        if !self.detail.is_empty() {
+            write!(formatter, "\n{}", self.detail)?;
+        }
+        for error in &self.errors {
+            write!(formatter, "\n  - {}", fault(error))?;
+        }
+        match &self.request_id {
+            Some(id) => write!(formatter, "\nrequest id: {id}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One of a problem's errors, whether it speaks of a member of the body or of a place in a file.
+fn fault(error: &Json) -> String {
+    let text = |key: &str| error.get(key).and_then(Json::as_str).filter(|text| !text.is_empty());
+    let number = |key: &str| error.get(key).and_then(Json::as_u64);
+    let place = match (text("file").or(text("path")), text("pointer")) {
+        (Some(file), _) => {
+            let tail: String = [number("line"), number("column")].iter().flatten().map(|at| format!(":{at}")).collect();
+            format!("{file}{tail}: ")
+        }
+        (None, Some(pointer)) => format!("{pointer}: "),
+        (None, None) => String::new(),
+    };
+    let Some(message) = text("message").or(text("detail")) else { return format!("{place}{error}") };
+    let cure = text("cure").map(|cure| format!(" ({cure})")).unwrap_or_default();
+    format!("{place}{message}{cure}")
+}
+
+impl Error {
+    /// The process's exit code.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            Self::Output(_) | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Answered(problem) if problem.status < 500 => 4,
+            Self::Answered(_) => 5,
+        }
+    }
+
+    /// Tells it on standard error; a reader that went away is not told.
+    pub(super) fn print(&self) {
+        match self {
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Self::Output(error) => eprintln!("error: write the output: {error}"),
+            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) => eprintln!("error: {text}"),
+            Self::Answered(problem) => eprintln!("error: {problem}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_all_that_a_person_can_act_on() {
+        let body = serde_json::json!({
+            "title": "The pack is not valid", "status": 422, "detail": "2 errors", "requestId": "r-1",
+            "errors": [
+                {"file": "pack.yaml", "line": 3, "column": 5, "message": "no key `nam`", "cure": "did you mean `name`?"},
+                {"pointer": "/input/size", "message": "is not a number"},
+            ],
+        });
+        let problem = Problem::read(422, None, body.to_string().as_bytes());
+        let expected = "The pack is not valid (422)\n2 errors\n  - pack.yaml:3:5: no key `nam` (did you mean `name`?)\n  \
+                        - /input/size: is not a number\nrequest id: r-1";
+        assert_eq!(problem.to_string(), expected);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_is_shown_as_it_is() {
+        let problem = Problem::read(502, Some("r-2".to_owned()), b"<html>bad gateway</html>");
+        let shown = problem.to_string();
+        assert!(shown.contains("502") && shown.contains("bad gateway") && shown.contains("r-2"), "{shown}");
+    }
+
+    #[test]
+    fn exit_codes_tell_who_has_to_act() {
+        let answered = |status| Error::Answered(Box::new(Problem::read(status, None, b"{}")));
+        let cases = [
+            (Error::Failed(String::new()), 1),
+            (Error::Usage(String::new()), 2),
+            (Error::Unreachable(String::new()), 3),
+            (answered(404), 4),
+            (answered(503), 5),
+            (Error::Output(std::io::ErrorKind::BrokenPipe.into()), 0),
+        ];
+        for (error, code) in cases {
+            assert_eq!(error.exit_code(), code, "{error:?}");
+        }
+    }
+}

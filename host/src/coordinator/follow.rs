@@ -1,0 +1,124 @@
+//! Following instances. The broadcast is quick and may lose events for a slow follower; the journal loses nothing. So
+//! records come from the journal whenever the broadcast leaves a gap.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_util::{Stream, stream};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+use super::view::Event;
+use super::{Shared, store};
+use crate::journal::StoreError;
+use crate::machine::record::Record;
+use crate::model::InstanceId;
+
+/// So many records are read ahead of a follower.
+const READ_AHEAD: usize = 256;
+
+pub(super) fn subscribe(shared: &Arc<Shared>, id: Option<InstanceId>) -> impl Stream<Item = Event> + Send + use<> {
+    let events = shared.events.subscribe();
+    let stop = shared.stop.clone();
+    stream::unfold((events, stop), move |(mut events, stop)| async move {
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Ok(event) if id.is_none_or(|id| instance_of(&event) == id) => {
+                        return Some((Event::clone(&event), (events, stop)));
+                    }
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+                () = stop.cancelled() => return None,
+            }
+        }
+    })
+}
+
+pub(super) fn follow(shared: &Arc<Shared>, id: InstanceId, after: u64) -> impl Stream<Item = Event> + Send + use<> {
+    // Subscribed before the journal is read, so that nothing falls in between.
+    let events = shared.events.subscribe();
+    let follower =
+        Follower { shared: shared.clone(), id, events, told: after, ahead: VecDeque::new(), behind: true, over: false };
+    stream::unfold(follower, |mut follower| async move { Some((follower.next().await?, follower)) })
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    id: InstanceId,
+    events: Receiver<Arc<Event>>,
+    /// The last record told.
+    told: u64,
+    /// Read from the journal and not yet told.
+    ahead: VecDeque<Event>,
+    /// Whether the journal may have more than was told.
+    behind: bool,
+    over: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if self.over {
+                return None;
+            }
+            if let Some(event) = self.ahead.pop_front() {
+                return Some(self.tell(event));
+            }
+            if self.behind {
+                self.read().ok()?;
+                continue;
+            }
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => event,
+                () = self.shared.stop.cancelled() => return None,
+            };
+            match event {
+                Ok(event) if instance_of(&event) != self.id => {}
+                Ok(event) => match seq_of(&event) {
+                    None => return Some(Event::clone(&event)),
+                    Some(seq) if seq == self.told + 1 => return Some(self.tell(Event::clone(&event))),
+                    Some(seq) => self.behind = seq > self.told,
+                },
+                Err(RecvError::Lagged(_)) => self.behind = true,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) -> Event {
+        if let Event::Record { record, .. } = &event {
+            self.told = record.seq;
+            self.over = matches!(record.record, Record::Ended { .. });
+        }
+        event
+    }
+
+    fn read(&mut self) -> Result<(), StoreError> {
+        // Asked before the journal: whatever the last owner wrote is then in what is read.
+        let owned = self.shared.live(self.id).is_some();
+        let (instance, ahead) = (self.id, &mut self.ahead);
+        store::records(&*self.shared.journal, instance, self.told, |record| -> Result<bool, StoreError> {
+            ahead.push_back(Event::Record { instance, record });
+            Ok(ahead.len() < READ_AHEAD)
+        })?;
+        self.behind = self.ahead.len() == READ_AHEAD;
+        self.over = !owned && self.ahead.is_empty();
+        Ok(())
+    }
+}
+
+fn instance_of(event: &Event) -> InstanceId {
+    match event {
+        Event::Record { instance, .. } | Event::Progress { instance, .. } | Event::Log { instance, .. } => *instance,
+    }
+}
+
+fn seq_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::Record { record, .. } => Some(record.seq),
+        Event::Progress { .. } | Event::Log { .. } => None,
+    }
+}

@@ -1,0 +1,318 @@
+//! What the rest of the program does with instances. A handle is cheap to clone; all clones are one coordinator.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::Stream;
+use jiff::SignedDuration;
+use tokio::sync::oneshot;
+
+use super::live::Message;
+use super::start::{self, Start, StartError, Started};
+use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
+use super::{Shared, follow, locked, query, store};
+use crate::journal::{self, Batch, Scan, StoreError, keys};
+use crate::machine::next::Event as Happened;
+use crate::machine::record::{Record, Stamped};
+use crate::model::{InstanceId, PackName};
+
+/// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
+const DELETED_AT_ONCE: usize = 500;
+
+/// The engine, for everybody outside.
+#[derive(Clone)]
+pub struct Handle(pub(super) Arc<Shared>);
+
+/// Why something could not be done with an instance.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InstanceError {
+    /// There is no such instance.
+    #[error("there is no instance {0}")]
+    NotFound(InstanceId),
+    /// It must have ended for this.
+    #[error("instance {0} has not ended; cancel it first")]
+    NotEnded(InstanceId),
+    /// It has ended, so that this makes no sense any more.
+    #[error("instance {0} has already ended: it is {status}", status = .1.as_str())]
+    Ended(InstanceId, Status),
+    /// It cannot be taken up and is left as it is; the text says why. It can be deleted.
+    #[error("instance {0} is suspended: {1}")]
+    Damaged(InstanceId, String),
+    /// Its workflow is not at hand, so that its tasks have no names.
+    #[error("the tasks of instance {0} cannot be shown: {1}")]
+    NoProgram(InstanceId, String),
+    /// The cursor is none that a listing gave.
+    #[error("the cursor is not one that a listing gave; leave it out to begin at the newest")]
+    BadCursor,
+    /// The server takes no work: it is stopping or its store failed.
+    #[error("no work is taken: {0}")]
+    Unavailable(String),
+}
+
+impl From<StoreError> for InstanceError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// How busy the coordinator is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Instances that have not ended, the suspended ones left out.
+    pub live: usize,
+    /// Instances that cannot be taken up.
+    pub suspended: usize,
+    /// Attempts that run at the moment.
+    pub attempts_running: usize,
+    /// Instances started since the server was.
+    pub started: u64,
+    /// Instances ended since the server was started.
+    pub ended: u64,
+    /// What the journal did.
+    pub journal: journal::Counters,
+}
+
+impl Handle {
+    /// Starts an instance. Durable on return, together with its first steps.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing was written then, except where the store failed in the middle.
+    pub async fn start(&self, start: Start) -> Result<Started, StartError> {
+        start::start(&self.0, start).await
+    }
+
+    /// An instance at a glance, with what it waits for at the moment.
+    ///
+    /// # Errors
+    /// There is none, or the journal cannot be read.
+    pub fn instance(&self, id: InstanceId) -> Result<InstanceSummary, InstanceError> {
+        self.0.summary(id)?.ok_or(InstanceError::NotFound(id))
+    }
+
+    /// Instances, newest first, at most `limit`. A page may be short, or empty, although there is a next one.
+    ///
+    /// # Errors
+    /// The cursor is none of ours, or the journal cannot be read.
+    pub fn instances(
+        &self,
+        filter: &InstanceFilter,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<InstanceSummary>, InstanceError> {
+        query::instances(&self.0, filter, limit, cursor)
+    }
+
+    /// The activations of an instance's tasks in the order in which they were entered, the newest 10,000 of them.
+    ///
+    /// # Errors
+    /// There is no such instance, its workflow is not at hand, its history is damaged, or the journal cannot be read.
+    pub fn tasks(&self, id: InstanceId) -> Result<Vec<TaskView>, InstanceError> {
+        query::tasks(&self.0, id)
+    }
+
+    /// The records after number `after` (0: from the first), at most `limit`.
+    ///
+    /// # Errors
+    /// There is no such instance, or the journal cannot be read.
+    pub fn history(&self, id: InstanceId, after: u64, limit: usize) -> Result<Vec<Stamped>, InstanceError> {
+        query::history(&self.0, id, after, limit)
+    }
+
+    /// What an instance's attempts logged, in order of time: of each the newest MiB, of all the newest 10,000 lines.
+    /// Lines of an attempt that was under way when the server stopped hard are lost.
+    ///
+    /// # Errors
+    /// There is no such instance, or the journal cannot be read.
+    pub fn logs(&self, id: InstanceId) -> Result<Vec<LogLine>, InstanceError> {
+        query::logs(&self.0, id)
+    }
+
+    /// Cancels an instance. On return that is durable and its attempts are being interrupted.
+    ///
+    /// # Errors
+    /// There is no such instance, it has ended, it is suspended, or no work is taken.
+    pub async fn cancel(&self, id: InstanceId, by: Option<String>) -> Result<(), InstanceError> {
+        self.0.check_open().map_err(InstanceError::Unavailable)?;
+        let Some(live) = self.0.live(id) else { return Err(self.not_live(id)) };
+        live.cancelling.store(true, Ordering::Relaxed);
+        let (stored, durable) = oneshot::channel();
+        let event = Happened::CancelRequested { by };
+        if live.mailbox.send(Message { event, stored }).await.is_err() {
+            return Err(self.not_live(id));
+        }
+        match durable.await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(self.not_live(id)),
+        }
+    }
+
+    /// Why an instance that nobody runs cannot be cancelled.
+    fn not_live(&self, id: InstanceId) -> InstanceError {
+        if let Some(why) = self.0.damage_of(id) {
+            return InstanceError::Damaged(id, why);
+        }
+        match self.instance(id) {
+            Ok(summary) if summary.status.is_final() => InstanceError::Ended(id, summary.status),
+            Ok(_) => InstanceError::Unavailable(
+                self.0.check_open().err().unwrap_or_else(|| "the instance is not being run; try again".to_owned()),
+            ),
+            Err(error) => error,
+        }
+    }
+
+    /// Removes an ended (or suspended) instance with all its rows. After a crash in the middle it may be repeated.
+    ///
+    /// # Errors
+    /// There is no such instance, it has not ended, or no work is taken.
+    pub async fn delete(&self, id: InstanceId) -> Result<(), InstanceError> {
+        self.0.check_open().map_err(InstanceError::Unavailable)?;
+        let summary = self.instance(id)?;
+        if !summary.status.is_final() && self.0.damage_of(id).is_none() {
+            return Err(InstanceError::NotEnded(id));
+        }
+        self.delete_key(id).await?;
+        for prefix in [keys::history(id), keys::logs(id)] {
+            self.delete_all(prefix).await?;
+        }
+        let mut batch = Batch::default()
+            .delete(keys::instance(id))
+            .delete(keys::active(id))
+            .delete(keys::by_end(summary.status.as_str(), id));
+        if let Some(service) = &summary.service {
+            batch = batch.delete(keys::by_service(service, id));
+        }
+        self.commit(batch).await?;
+        locked(&self.0.damaged).remove(&id);
+        Ok(())
+    }
+
+    /// Frees the idempotency key first: it stands in the first record only.
+    async fn delete_key(&self, id: InstanceId) -> Result<(), InstanceError> {
+        let first = query::first_record(&self.0, id);
+        let Ok(Some(Stamped { record: Record::Created(created), .. })) = first else { return Ok(()) };
+        let mut hash = [0; 32];
+        match created.start_key.map(|key| hex::decode_to_slice(key, &mut hash)) {
+            Some(Ok(())) => self.commit(Batch::default().delete(keys::start(&hash))).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete_all(&self, prefix: journal::Key) -> Result<(), InstanceError> {
+        loop {
+            let rows = self.0.journal.scan(Scan::prefix(prefix.clone(), DELETED_AT_ONCE))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.commit(rows.into_iter().fold(Batch::default(), |batch, row| batch.delete(row.key))).await?;
+        }
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), InstanceError> {
+        self.0.journal.commit(batch).await.map_err(|error| {
+            if let journal::CommitError::Unavailable(error) = &error {
+                self.0.fail(error);
+            }
+            InstanceError::Unavailable(error.to_string())
+        })
+    }
+
+    /// Waits until the instance has ended, at most for `timeout`, and tells where it stands then.
+    ///
+    /// # Errors
+    /// There is no such instance, or the journal cannot be read.
+    pub async fn wait(&self, id: InstanceId, timeout: SignedDuration) -> Result<InstanceSummary, InstanceError> {
+        if let Some(live) = self.0.live(id) {
+            let due = self.0.clock.now().saturating_add(timeout).expect("a signed duration always saturates");
+            tokio::select! {
+                () = live.ended.cancelled() => {}
+                () = self.0.stop.cancelled() => {}
+                () = self.0.clock.sleep_until(due) => {}
+            }
+        }
+        self.instance(id)
+    }
+
+    /// What happens from now on, to one instance or to all. A follower that falls behind misses events; use
+    /// [`Self::follow`] where none may be missed.
+    pub fn subscribe(&self, id: Option<InstanceId>) -> impl Stream<Item = Event> + Send + use<> {
+        follow::subscribe(&self.0, id)
+    }
+
+    /// All records of an instance after number `after`, from the journal and then as they are made, without gap or
+    /// duplicate, with progress and log lines in between. Ends after the record that ends the instance.
+    ///
+    /// # Errors
+    /// There is no such instance, or the journal cannot be read. A journal that fails later ends the stream.
+    pub fn follow(
+        &self,
+        id: InstanceId,
+        after: u64,
+    ) -> Result<impl Stream<Item = Event> + Send + use<>, InstanceError> {
+        self.instance(id)?;
+        Ok(follow::follow(&self.0, id, after))
+    }
+
+    /// Whether an instance that has not ended needs that version of the pack.
+    pub fn in_use(&self, pack: &PackName, version: &semver::Version) -> bool {
+        locked(&self.0.live).values().any(|live| live.pack == *pack && live.version == *version)
+            || locked(&self.0.damaged)
+                .values()
+                .any(|damaged| damaged.pack.as_ref().is_some_and(|(name, exact)| name == pack && exact == version))
+    }
+
+    /// How busy it is.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            live: locked(&self.0.live).len(),
+            suspended: locked(&self.0.damaged).len(),
+            attempts_running: self.0.attempts_max.saturating_sub(self.0.permits.available_permits()),
+            started: self.0.started.load(Ordering::Relaxed),
+            ended: self.0.ended.load(Ordering::Relaxed),
+            journal: self.0.journal.counters(),
+        }
+    }
+
+    /// Why no work is taken, if that is so.
+    pub fn closed(&self) -> Option<String> {
+        self.0.check_open().err()
+    }
+
+    /// Stops: takes no more work, interrupts every attempt without a result, and returns when no task is left. What was
+    /// under way goes on when a coordinator is started on the same journal.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl Shared {
+    /// Says why no work is taken, if that is so.
+    pub(super) fn check_open(&self) -> Result<(), String> {
+        match self.failed.get() {
+            Some(error) => Err(error.to_string()),
+            None if self.stop.is_cancelled() => Err("the server is stopping".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// The stored summary, with what memory knows of a running instance.
+    pub(super) fn summary(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
+        let Some(mut summary) = store::summary(&*self.journal, id)? else { return Ok(None) };
+        self.fill(&mut summary);
+        Ok(Some(summary))
+    }
+
+    /// Brings what memory knows into a summary.
+    pub(super) fn fill(&self, summary: &mut InstanceSummary) {
+        if summary.status.is_final() {
+            return;
+        }
+        if let Some(live) = self.live(summary.id) {
+            live.fill(summary);
+        } else if let Some(why) = self.damage_of(summary.id) {
+            summary.status = Status::Suspended;
+            summary.waiting_for = Some(why);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The workflows of the installed packs, for the coordinator.
+
+use std::sync::Arc;
+
+use super::programs::{ProgramError, Programs, Resolved};
+use crate::definition::graph::Program;
+use crate::machine::record::Created;
+use crate::model::{PackName, WorkflowName};
+use crate::pack::{Catalog, CatalogError};
+
+/// Finds workflows in the catalog.
+pub struct InstalledPrograms(pub Arc<Catalog>);
+
+impl Programs for InstalledPrograms {
+    fn resolve(
+        &self,
+        pack: &PackName,
+        version: Option<&semver::Version>,
+        workflow: &WorkflowName,
+    ) -> Result<Resolved, ProgramError> {
+        let found = self.0.workflow(pack, version, workflow)?;
+        Ok(Resolved { program: found.program.clone(), version: found.version.clone() })
+    }
+
+    fn pinned(&self, created: &Created) -> Result<Arc<Program>, ProgramError> {
+        let program = self.0.program_by(&created.pack, &created.pack_version, &created.workflow)?;
+        if program.digest == created.definition {
+            return Ok(program);
+        }
+        Err(ProgramError::Unusable(format!(
+            "workflow `{}` of pack `{}` {} is another one than the instance started with; install the original again",
+            created.workflow, created.pack, created.pack_version
+        )))
+    }
+}
+
+impl From<CatalogError> for ProgramError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NotFound(text) => Self::NotFound(text),
+            CatalogError::Unusable(text) => Self::Unusable(text),
+            CatalogError::Files(_) | CatalogError::Store(_) => Self::Unusable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Attempts in the sandbox, with what the pack was granted. Grants are looked up at each attempt, so that a change holds
+//! from the next one on.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::perform::{Attempt, Finding, Observe, Perform};
+use crate::connection::Connections;
+use crate::connection::secrets::SecretStore;
+use crate::model::{Failure, Problem, Reaction, Success, standard};
+use crate::pack::{Catalog, CatalogError};
+use crate::sandbox::{Invocation, Phase, Reply, Sandbox};
+
+/// Runs attempts in the sandbox.
+#[derive(Clone)]
+pub struct Sandboxed {
+    /// Where components and grants come from.
+    pub catalog: Arc<Catalog>,
+    /// The ways to the outside.
+    pub connections: Arc<Connections>,
+    /// Where granted secrets are read.
+    pub secrets: SecretStore,
+    /// Where guests run.
+    pub sandbox: Arc<Sandbox>,
+}
+
+impl Perform for Sandboxed {
+    fn run(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Success, Failure>> {
+        let (rooms, phase) = (self.clone(), Phase::Run(attempt.call.arguments.clone()));
+        async move {
+            match rooms.attempt(attempt, phase, observer).await? {
+                Reply::Succeeded(success) => Ok(success),
+                _ => Err(unfit("the component does not implement this action; correct `component` in pack.yaml")),
+            }
+        }
+        .boxed()
+    }
+
+    fn probe(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Finding, Failure>> {
+        let (rooms, phase) = (self.clone(), Phase::Probe(attempt.call.arguments.clone()));
+        async move {
+            match rooms.attempt(attempt, phase, observer).await? {
+                Reply::Probed(finding) => Ok(finding),
+                _ => Ok(Finding::Unknown),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Sandboxed {
+    async fn attempt(&self, attempt: Attempt, phase: Phase, observer: Arc<dyn Observe>) -> Result<Reply, Failure> {
+        let Attempt { instance, reference, call } = attempt;
+        let component = self.catalog.component(&call.action).await.map_err(not_at_hand)?;
+        let granted = self.catalog.granted(&call.action, &self.connections, &self.secrets).map_err(not_at_hand)?;
+        let invocation = Invocation {
+            action: call.action.action,
+            phase,
+            instance: instance.to_string(),
+            task: reference,
+            idempotency_key: call.key,
+            attempt: call.attempt,
+            timeout: call.timeout.unsigned_abs(),
+            checkpoint: call.checkpoint,
+        };
+        self.sandbox.attempt(&component, invocation, granted, observer).await
+    }
+}
+
+/// Nothing has been called yet, so another attempt is harmless where the machine, not the pack, is at fault.
+fn not_at_hand(error: CatalogError) -> Failure {
+    let reaction = match error {
+        CatalogError::NotFound(_) | CatalogError::Unusable(_) => Reaction::Permanent,
+        CatalogError::Files(_) | CatalogError::Store(_) => Reaction::Transient { retry_after_ms: None },
+    };
+    Failure { reaction, problem: problem("the action is not at hand", error.to_string()) }
+}
+
+fn unfit(detail: &str) -> Failure {
+    Failure {
+        reaction: Reaction::Permanent,
+        problem: problem("the component does not fit its pack", detail.to_owned()),
+    }
+}
+
+fn problem(title: &str, detail: String) -> Problem {
+    let (segment, status) = standard::CONFIGURATION;
+    Problem { kind: format!("{}{segment}", standard::BASE), status, title: title.to_owned(), detail }
+}

@@ -1,0 +1,246 @@
+//! A new instance: everything about it, up to the first thing that needs the outside, is one commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::live::Live;
+use super::runner::{Runner, publish, retire};
+use super::store::{self, StartRow};
+use super::view::InstanceSummary;
+use super::{ProgramError, Resolved, Shared, locked};
+use crate::journal::{Batch, CommitError, Expectation, StoreError, keys, row};
+use crate::machine::next::{self, Event};
+use crate::machine::record::{Created, Record, Stamped};
+use crate::machine::state::State;
+use crate::machine::values;
+use crate::model::{InstanceId, Json, PackName, ServiceName, WorkflowName};
+
+/// What is to be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The pack.
+    pub pack: PackName,
+    /// Its version; absent: the newest.
+    pub version: Option<semver::Version>,
+    /// The workflow in it.
+    pub workflow: WorkflowName,
+    /// The service it was ordered through, already looked up.
+    pub service: Option<ServiceName>,
+    /// A name that a person gives it.
+    pub name: Option<String>,
+    /// The raw input; `null` counts as absent and becomes `{}`.
+    pub input: Json,
+    /// The caller's idempotency key: the same key and request give the same instance.
+    pub idempotency_key: Option<String>,
+}
+
+/// An instance that was started, by this call or by an earlier one with the same key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Started {
+    /// The instance.
+    pub summary: InstanceSummary,
+    /// Whether an earlier call had started it.
+    pub replayed: bool,
+}
+
+/// Why nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// There is no such workflow; the text says what there is.
+    #[error("{0}")]
+    NotFound(String),
+    /// The workflow is there and cannot be used; the text says why.
+    #[error("{0}")]
+    Unusable(String),
+    /// The input does not fit the workflow's schema.
+    #[error("the input does not fit the workflow's schema: {}", .0.join("; "))]
+    InvalidInput(Vec<String>),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request, which started instance {0}; use a new key")]
+    KeyReused(InstanceId),
+    /// The server takes no work: it is stopping or its store failed.
+    #[error("no work is taken: {0}")]
+    Unavailable(String),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<ProgramError> for StartError {
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::NotFound(text) => Self::NotFound(text),
+            ProgramError::Unusable(text) => Self::Unusable(text),
+        }
+    }
+}
+
+/// A caller's key and what it asked for.
+struct Key {
+    hash: [u8; 32],
+    request: String,
+}
+
+/// Starts an instance, or finds the one that its key has started.
+pub(super) async fn start(shared: &Arc<Shared>, mut start: Start) -> Result<Started, StartError> {
+    shared.check_open().map_err(StartError::Unavailable)?;
+    if start.input.is_null() {
+        start.input = Json::Object(serde_json::Map::new());
+    }
+    let key = start.idempotency_key.as_deref().map(|key| Key::of(key, &start));
+    if let Some(key) = &key
+        && let Some(earlier) = replay(shared, key)?
+    {
+        return Ok(earlier);
+    }
+    let Resolved { program, version } =
+        shared.programs.resolve(&start.pack, start.version.as_ref(), &start.workflow)?;
+    if let Some(schema) = program.frame.input_schema {
+        let violations = values::violations(&program.schema(schema).validator, &start.input);
+        if !violations.is_empty() {
+            return Err(StartError::InvalidInput(violations));
+        }
+    }
+    let created = Created {
+        pack: start.pack,
+        pack_version: version,
+        workflow: start.workflow,
+        definition: program.digest,
+        actions: program.actions().cloned().collect(),
+        service: start.service,
+        name: start.name,
+        input: Arc::new(start.input),
+        start_key: key.as_ref().map(|key| hex::encode(key.hash)),
+    };
+    let birth = Birth::new(shared, created, program);
+    birth.commit(shared, key).await
+}
+
+/// An instance on its way into the journal.
+struct Birth {
+    program: Arc<crate::definition::graph::Program>,
+    summary: InstanceSummary,
+    state: State,
+    records: Vec<Stamped>,
+}
+
+impl Birth {
+    fn new(shared: &Shared, created: Created, program: Arc<crate::definition::graph::Program>) -> Self {
+        let id = shared.new_id();
+        let moment = shared.moment();
+        let summary = store::summary_of(id, &created, moment.now);
+        let mut state = State::new(id);
+        let first = Stamped { seq: 1, at: moment.now, record: Record::Created(Box::new(created)) };
+        state.apply(&program, &first).expect("every history begins with its creation");
+        let mut records = vec![first];
+        records.extend(next::advance(&program, &mut state, [Event::Start], moment, &*shared.evaluator));
+        Self { program, summary, state, records }
+    }
+
+    async fn commit(mut self, shared: &Arc<Shared>, key: Option<Key>) -> Result<Started, StartError> {
+        let batch = self.batch(key.as_ref());
+        let id = self.summary.id;
+        // Known before it is durable, so that nobody who sees the row finds no owner; taken back where it fails.
+        let (live, inbox) = Live::new(&self.summary, self.program, &self.state);
+        let live = Arc::new(live);
+        locked(&shared.live).insert(id, live.clone());
+        let committed = shared.journal.commit(batch).await;
+        if let Err(error) = committed {
+            retire(shared, &live);
+            return refused(shared, error, key.as_ref());
+        }
+        shared.started.fetch_add(1, Ordering::Relaxed);
+        if self.state.end().is_some() {
+            shared.ended.fetch_add(1, Ordering::Relaxed);
+            retire(shared, &live);
+        }
+        publish(shared, id, &self.records);
+        if self.state.end().is_none() {
+            live.fill(&mut self.summary);
+            Runner::new(shared.clone(), live, self.state, inbox).spawn(None);
+        }
+        Ok(Started { summary: self.summary, replayed: false })
+    }
+
+    fn batch(&mut self, key: Option<&Key>) -> Batch {
+        let summary = &mut self.summary;
+        let id = summary.id;
+        let mut batch = store::append(Batch::default(), id, &self.records);
+        if let Some(service) = &summary.service {
+            batch = batch.put(keys::by_service(service, id), Bytes::new());
+        }
+        if let Some(key) = key {
+            let start = StartRow { instance: id, request: key.request.clone() };
+            let place = keys::start(&key.hash);
+            batch = batch.expect(Expectation::Absent(place.clone())).put(place, row::encode(&start));
+        }
+        match store::end_in(&self.records) {
+            Some((end, at)) => {
+                store::end_summary(summary, end, at);
+                batch = batch.put(keys::by_end(summary.status.as_str(), id), Bytes::new());
+            }
+            None => batch = batch.put(keys::active(id), Bytes::new()),
+        }
+        batch.put(keys::instance(id), row::encode(summary))
+    }
+}
+
+fn refused(shared: &Shared, error: CommitError, key: Option<&Key>) -> Result<Started, StartError> {
+    match (error, key) {
+        (CommitError::Unavailable(error), _) => {
+            shared.fail(&error);
+            Err(error.into())
+        }
+        // Somebody else used the key in the meantime.
+        (CommitError::Conflict(_), Some(key)) => replay(shared, key)?
+            .ok_or_else(|| StartError::Unavailable("the instance of this key was just deleted; try again".to_owned())),
+        (CommitError::Conflict(_), None) => {
+            Err(StartError::Unavailable("the new identifier is taken; try again".to_owned()))
+        }
+    }
+}
+
+/// The instance that the key has started, if it has.
+fn replay(shared: &Shared, key: &Key) -> Result<Option<Started>, StartError> {
+    let Some(bytes) = shared.journal.get(&keys::start(&key.hash))? else { return Ok(None) };
+    let earlier: StartRow = row::decode(&bytes)?;
+    if earlier.request != key.request {
+        return Err(StartError::KeyReused(earlier.instance));
+    }
+    let summary = shared.summary(earlier.instance)?;
+    Ok(summary.map(|summary| Started { summary, replayed: true }))
+}
+
+impl Key {
+    fn of(key: &str, start: &Start) -> Self {
+        let asked = serde_json::json!([
+            start.pack,
+            start.version,
+            start.workflow,
+            start.service,
+            start.name,
+            sorted(&start.input),
+        ]);
+        let request = hex::encode(Sha256::digest(asked.to_string()));
+        Self { hash: Sha256::digest(key).into(), request }
+    }
+}
+
+/// The same data with the members of every object in one order: how a client orders them is no difference.
+fn sorted(value: &Json) -> Json {
+    match value {
+        Json::Array(items) => items.iter().map(sorted).collect(),
+        Json::Object(members) => {
+            let mut members: Vec<_> = members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            members.sort_by(|one, other| one.0.cmp(&other.0));
+            Json::Object(members.into_iter().collect())
+        }
+        plain => plain.clone(),
+    }
+}

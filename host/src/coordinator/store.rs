@@ -1,0 +1,132 @@
+//! The rows of an instance: how a turn's records become one batch, and how they are read back.
+
+use bytes::Bytes;
+
+use super::view::{InstanceSummary, LogLine, Status};
+use crate::journal::{Batch, Expectation, Journal, Scan, StoreError, keys, row};
+use crate::machine::record::{ActivationId, Created, End, Record, Stamped};
+use crate::machine::state::Errand;
+use crate::model::InstanceId;
+
+/// So many rows are read at a time: a row is one append, usually under a few KiB.
+const ROWS_AT_ONCE: usize = 256;
+
+/// What an idempotency key's row says.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct StartRow {
+    /// The instance it made.
+    pub(super) instance: InstanceId,
+    /// The SHA-256 of the request, hexadecimal.
+    pub(super) request: String,
+}
+
+/// The summary of an instance that was just created.
+pub(super) fn summary_of(id: InstanceId, created: &Created, at: jiff::Timestamp) -> InstanceSummary {
+    InstanceSummary {
+        id,
+        name: created.name.clone(),
+        pack: created.pack.clone(),
+        pack_version: created.pack_version.clone(),
+        workflow: created.workflow.clone(),
+        service: created.service.clone(),
+        status: Status::Running,
+        cancelling: false,
+        created_at: at,
+        updated_at: at,
+        ended_at: None,
+        input: (*created.input).clone(),
+        output: None,
+        error: None,
+        waiting_for: None,
+    }
+}
+
+/// Brings the end into a summary.
+pub(super) fn end_summary(summary: &mut InstanceSummary, end: &End, at: jiff::Timestamp) {
+    summary.updated_at = at;
+    summary.ended_at = Some(at);
+    match end {
+        End::Completed { output } => {
+            summary.status = Status::Completed;
+            summary.output = Some((**output).clone());
+        }
+        End::Faulted { error } => {
+            summary.status = Status::Faulted;
+            summary.error = Some(error.clone());
+        }
+        End::Cancelled => summary.status = Status::Cancelled,
+    }
+}
+
+/// The end among some records.
+pub(super) fn end_in(records: &[Stamped]) -> Option<(&End, jiff::Timestamp)> {
+    match records.last() {
+        Some(Stamped { record: Record::Ended { end }, at, .. }) => Some((end, *at)),
+        _ => None,
+    }
+}
+
+/// Adds the records of one append. No second writer can slip in between: the row must be new.
+pub(super) fn append(batch: Batch, id: InstanceId, records: &[Stamped]) -> Batch {
+    let Some(first) = records.first() else { return batch };
+    let key = keys::records(id, first.seq);
+    batch.expect(Expectation::Absent(key.clone())).put(key, row::encode(&records))
+}
+
+/// Adds what an attempt logged.
+pub(super) fn add_log(batch: Batch, id: InstanceId, errand: Errand, lines: &[LogLine]) -> Batch {
+    if lines.is_empty() {
+        return batch;
+    }
+    let ActivationId(activation) = errand.activation;
+    batch.put(keys::log(id, activation, errand.attempt, errand.probe), row::encode(&lines))
+}
+
+/// Adds the rows that change when an instance ends.
+pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
+    batch
+        .put(keys::instance(summary.id), row::encode(summary))
+        .put(keys::by_end(summary.status.as_str(), summary.id), Bytes::new())
+        .delete(keys::active(summary.id))
+}
+
+/// An instance's stored summary.
+pub(super) fn summary(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
+    journal.get(&keys::instance(id))?.map(|bytes| row::decode(&bytes)).transpose()
+}
+
+/// Shows the records after `after` (0: all) one by one, in order, until `show` wants no more.
+pub(super) fn records<E: From<StoreError>>(
+    journal: &dyn Journal,
+    id: InstanceId,
+    after: u64,
+    mut show: impl FnMut(Stamped) -> Result<bool, E>,
+) -> Result<(), E> {
+    let mut position = row_with(journal, id, after.saturating_add(1))?;
+    loop {
+        let scan = Scan { prefix: keys::history(id), after: position, reverse: false, limit: ROWS_AT_ONCE };
+        let rows = journal.scan(scan)?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        position = Some(last.key.clone());
+        let full = rows.len() == ROWS_AT_ONCE;
+        for row in rows {
+            let records: Vec<Stamped> = row::decode(&row.value)?;
+            for record in records {
+                if record.seq > after && !show(record)? {
+                    return Ok(());
+                }
+            }
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// The key just before the row that holds record `seq`, to scan from.
+fn row_with(journal: &dyn Journal, id: InstanceId, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let upper = keys::records(id, seq.saturating_add(1));
+    let scan = Scan { prefix: keys::history(id), after: Some(upper), reverse: true, limit: 2 };
+    // The first is the row itself, the second the one to start after.
+    Ok(journal.scan(scan)?.into_iter().nth(1).map(|row| row.key))
+}

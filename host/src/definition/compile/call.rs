@@ -1,0 +1,217 @@
+//! `call`: finding the action, its arguments, and what can be told about them before anything runs.
+
+use super::task::Task;
+use super::value::Spot;
+use super::{Compiler, index};
+use crate::definition::diagnostic::{Position, near};
+use crate::definition::graph::{Act, ActionRef, Schema, SchemaId, Template};
+use crate::definition::yaml::Tree;
+use crate::definition::{ActionDeclaration, LookupError, schema};
+use crate::model::{ActionName, Effect, Json, PackName};
+
+/// The calls that the DSL itself defines; here, an action does what they do.
+const BUILT_IN: [&str; 6] = ["http", "openapi", "grpc", "asyncapi", "a2a", "mcp"];
+
+/// More violations of one call than this are noise.
+const VIOLATIONS_MAX: usize = 5;
+
+/// What `call` names.
+struct Callee {
+    name: ActionName,
+    /// Absent: the workflow's own pack.
+    from: Option<(PackName, semver::Version)>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn call(&mut self, tree: &'a Tree, task: &Task<'a, '_>) -> Option<Act> {
+        let declaration = self.callee(tree).and_then(|callee| self.lookup(&callee, tree.position));
+        let arguments = self.arguments(task);
+        let effect = self.effect(task.tree);
+        let (declaration, arguments) = (declaration?, arguments?);
+        let (input_schema, output_schema) = self.action_schemas(&declaration, tree.position)?;
+        if let Template::Literal(value) = &arguments {
+            let with = task.tree.get("with").unwrap_or(tree);
+            self.check_arguments(&declaration, input_schema, value, with);
+        }
+        Some(Act {
+            action: declaration.action,
+            arguments,
+            effect: effect?.unwrap_or(declaration.effect),
+            timeout: declaration.timeout,
+            input_schema,
+            output_schema,
+            probe: declaration.probe,
+            undo: declaration.undo,
+        })
+    }
+
+    fn callee(&mut self, tree: &'a Tree) -> Option<Callee> {
+        let text = self.text(tree, "`call`")?;
+        if BUILT_IN.contains(&text) {
+            let message = format!("`call: {text}` is not supported: whatever reaches outside is an action of a pack");
+            let cure = "call an action: `name` of this pack, or `name:1.0.0@pack`";
+            self.error_with_cure("unsupported", tree.position, message, cure);
+            return None;
+        }
+        match parse_callee(text) {
+            Ok(callee) => Some(callee),
+            Err((message, cure)) => {
+                self.error_with_cure("call-syntax", tree.position, message, cure);
+                None
+            }
+        }
+    }
+
+    fn lookup(&mut self, callee: &Callee, at: Position) -> Option<ActionDeclaration> {
+        let (pack, version) = callee.from.as_ref().map(|(pack, version)| (pack, version)).unzip();
+        match self.actions.action(pack, version, &callee.name) {
+            Ok(declaration) => Some(declaration),
+            Err(error) => {
+                let (wanted, known) = match &error {
+                    LookupError::Pack { pack, known } => (pack.as_str(), known),
+                    LookupError::Version { known, .. } => ("", known),
+                    LookupError::Action { action, known, .. } => (action.as_str(), known),
+                };
+                let candidates = near(wanted, known.iter().map(String::as_str));
+                let cure = match (candidates.first(), known.is_empty()) {
+                    (Some(candidate), _) => format!("did you mean `{candidate}`?"),
+                    (None, false) => {
+                        format!("there is: {}", known.iter().take(8).cloned().collect::<Vec<_>>().join(", "))
+                    }
+                    (None, true) => "there is none at all".to_owned(),
+                };
+                self.error_with_cure("unknown-action", at, error.to_string(), cure);
+                None
+            }
+        }
+    }
+
+    fn arguments(&mut self, task: &Task<'a, '_>) -> Option<Template> {
+        let Some(with) = task.tree.get("with") else {
+            return Some(Template::Literal(Json::Object(serde_json::Map::new())));
+        };
+        if with.as_map().is_none() {
+            let message = format!("`with` is a mapping, not {}", with.kind());
+            let cure = "name the action's inputs one by one, `with: { id: '${ .id }' }`";
+            self.error_with_cure("wrong-type", with.position, message, cure);
+            return None;
+        }
+        self.template(with, &format!("{}/with", task.pointer), (Spot::Body, task.env))
+    }
+
+    /// `metadata.effect`, which overrides what the pack says.
+    fn effect(&mut self, task: &'a Tree) -> Option<Option<Effect>> {
+        let Some(tree) = task.get("metadata").and_then(|metadata| metadata.get("effect")) else { return Some(None) };
+        match tree.as_text() {
+            Some("idempotent") => Some(Some(Effect::Idempotent)),
+            Some("resumable") => Some(Some(Effect::Resumable)),
+            Some("once") => Some(Some(Effect::Once)),
+            _ => {
+                self.error("wrong-type", tree.position, "`metadata.effect` is `idempotent`, `resumable` or `once`");
+                None
+            }
+        }
+    }
+
+    fn action_schemas(
+        &mut self,
+        declaration: &ActionDeclaration,
+        at: Position,
+    ) -> Option<(Option<SchemaId>, Option<SchemaId>)> {
+        if let Some(known) = self.action_schemas.get(&declaration.action) {
+            return Some(*known);
+        }
+        let input = self.action_schema(&declaration.action, "input", declaration.input.as_deref(), at);
+        let output = self.action_schema(&declaration.action, "output", declaration.output.as_deref(), at);
+        let both = (input?, output?);
+        self.action_schemas.insert(declaration.action.clone(), both);
+        Some(both)
+    }
+
+    fn action_schema(
+        &mut self,
+        action: &ActionRef,
+        side: &str,
+        document: Option<&Json>,
+        at: Position,
+    ) -> Option<Option<SchemaId>> {
+        let Some(document) = document else { return Some(None) };
+        let pointer = format!("{side} of {}", shown(action));
+        match schema::compile(document) {
+            Ok(validator) => {
+                self.schemas.push(Schema { pointer, validator });
+                Some(Some(SchemaId(index(self.schemas.len() - 1))))
+            }
+            Err(error) => {
+                self.error("schema", at, format!("the schema for the {pointer} is not a JSON Schema: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Arguments without any expression can be judged at once.
+    fn check_arguments(
+        &mut self,
+        declaration: &ActionDeclaration,
+        schema: Option<SchemaId>,
+        value: &Json,
+        with: &Tree,
+    ) {
+        let Some(schema) = schema else { return };
+        let validator = &self.schemas[schema.0 as usize].validator;
+        let violations: Vec<_> = validator
+            .iter_errors(value)
+            .take(VIOLATIONS_MAX)
+            .map(|error| (error.instance_path().to_string(), error.to_string()))
+            .collect();
+        for (pointer, message) in violations {
+            let message = format!("the input of {} does not fit its schema: {message}", shown(&declaration.action));
+            self.error("action-input", with.position_at(&pointer), message);
+        }
+    }
+}
+
+fn shown(action: &ActionRef) -> String {
+    format!("{}:{}@{}", action.action, action.version, action.pack)
+}
+
+/// `name` or `name:version@pack`; the near misses say what is wrong with them.
+fn parse_callee(text: &str) -> Result<Callee, (String, String)> {
+    let name = |text: &str| ActionName::parse(text).map_err(|error| (error.to_string(), error.rule.to_owned()));
+    let wrong = |message: &str, cure: String| Err((format!("`{text}` {message}"), cure));
+    if text.contains("://") {
+        return wrong(
+            "is a URL, and functions are not loaded from URLs",
+            "install a pack that has the action".to_owned(),
+        );
+    }
+    let Some((left, pack)) = text.split_once('@') else {
+        return match text.split_once(['/', '.', ':']) {
+            None => Ok(Callee { name: name(text)?, from: None }),
+            Some((left, right)) if text.contains(':') => wrong(
+                "names a version but no pack",
+                format!("write `{left}` for this pack's action, or `{left}:{right}@pack`"),
+            ),
+            Some((pack, action)) => {
+                wrong("is not how an action of another pack is called", format!("write `{action}:1.0.0@{pack}`"))
+            }
+        };
+    };
+    if pack.parse::<semver::Version>().is_ok() {
+        return wrong(
+            "asks for a pack of that number: after `@` comes the pack",
+            format!("write `{left}:{pack}@pack`"),
+        );
+    }
+    if pack == "default" {
+        return wrong("uses the default catalog, which is empty here", "write `name:1.0.0@pack`".to_owned());
+    }
+    let Some((action, version)) = left.split_once(':') else {
+        return wrong("names no version", format!("write `{left}:1.0.0@{pack}`"));
+    };
+    let Ok(version) = version.parse() else {
+        return wrong("does not name an exact version", format!("write three numbers, `{action}:1.0.0@{pack}`"));
+    };
+    let pack = PackName::parse(pack).map_err(|error| (error.to_string(), error.rule.to_owned()))?;
+    Ok(Callee { name: name(action)?, from: Some((pack, version)) })
+}

@@ -1,0 +1,52 @@
+//! Into a node: `if`, the raw input's schema, `input.from`, the deadline.
+
+use std::sync::Arc;
+
+use super::Turn;
+use crate::definition::graph::Frame;
+use crate::machine::record::{ActivationId, Entered, Record};
+use crate::machine::state::{Token, later};
+use crate::machine::values::{Place, Task};
+use crate::model::ErrorObject;
+
+impl Turn<'_> {
+    /// Enters the node, or skips it. Where that fails, the node counts as entered, so that the error has a task.
+    pub(super) fn enter(&self, token: &Token) -> Vec<Record> {
+        let activation = ActivationId(self.state.activations_made + 1);
+        let mut entered = Entered { activation, parent: token.parent, node: token.node, input: None, deadline: None };
+        match self.pass_gate(token, &mut entered) {
+            Ok(true) => vec![Record::Entered(entered)],
+            Ok(false) => vec![Record::Skipped { node: token.node, parent: token.parent }],
+            Err(error) => vec![Record::Entered(entered), Record::Failed { activation, error }],
+        }
+    }
+
+    /// Whether the node's body is to run; fills in what it runs with.
+    fn pass_gate(&self, token: &Token, entered: &mut Entered) -> Result<bool, ErrorObject> {
+        let frame: &Frame = &self.program.node(token.node).frame;
+        let task = Task {
+            node: token.node,
+            started_at: self.moment.now,
+            raw: &token.input,
+            input: None,
+            raw_output: None,
+            output: None,
+        };
+        let place = Place { around: token.parent, task: Some(task), ..self.root_place() };
+        if let Some(condition) = frame.condition
+            && !place.holds(condition, &token.input)?
+        {
+            return Ok(false);
+        }
+        place.check(frame.input_schema, &token.input, "the task's input")?;
+        if let Some(from) = &frame.input_from {
+            entered.input = Some(Arc::new(place.template(from, &token.input)?));
+        }
+        if let Some(timeout) = frame.timeout {
+            let input = entered.input.as_ref().unwrap_or(&token.input);
+            let place = Place { task: Some(Task { input: Some(input), ..task }), ..place };
+            entered.deadline = Some(later(self.moment.now, place.duration(timeout, input)?));
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,247 @@
+//! The whole server: opens the rooms in order, serves, and closes them in the opposite order. What each room does is its
+//! own business; here is only who gets what.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::api::edge::Hosts;
+use crate::api::rooms::Rooms;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::connection::Connections;
+use crate::connection::secrets::SecretStore;
+use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, InstalledPrograms, Parts, Sandboxed};
+use crate::definition::evaluate::Evaluate;
+use crate::journal::Journal;
+use crate::journal::sled::SledJournal;
+use crate::pack::Catalog;
+use crate::sandbox::expression::Expressions;
+use crate::sandbox::{Sandbox, SandboxConfig};
+
+/// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
+/// only.
+const MEMORY_BYTES_MAX: usize = 64 << 20;
+
+/// How long the coordinator may take to stop: attempts are interrupted, so that only a store that hangs takes longer.
+const STOP_SECONDS_MAX: Duration = Duration::from_secs(5);
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A file or directory cannot be used.
+    #[error("{doing} `{path}`")]
+    Files {
+        /// `make the directory`, …
+        doing: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another server uses the data.
+    #[error("use the data directory `{0}`: another server has it open; stop that one or give another `--data`")]
+    InUse(PathBuf),
+    /// A room cannot be opened.
+    #[error("open {room}")]
+    Room {
+        /// Which.
+        room: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The listener has no address.
+    #[error("read the listener's address")]
+    Address(#[source] io::Error),
+}
+
+/// Runs the server on a bound listener until `shutdown` ends. `announce` is called once with the base URL, when requests
+/// are answered; the file `config.ready_file` is there by then, and is removed again at the end.
+///
+/// # Errors
+/// The data cannot be used. Once requests are answered, there is no error any more.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    announce: impl FnOnce(&str),
+) -> Result<(), RunError> {
+    let address = listener.local_addr().map_err(RunError::Address)?;
+    let server = Server::open(&config, address).await?;
+    let url = format!("http://{address}");
+    let ready = config.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
+    announce(&url);
+    server.serve(listener, shutdown).await;
+    drop(ready);
+    Ok(())
+}
+
+/// All rooms, open.
+pub struct Server {
+    rooms: Arc<Rooms>,
+    hosts: Hosts,
+    /// Held until everything else is closed.
+    lock: File,
+}
+
+impl Server {
+    /// Opens everything in the data directory; unfinished instances go on at once.
+    ///
+    /// # Errors
+    /// The directory or something in it cannot be used.
+    pub async fn open(config: &Config, address: SocketAddr) -> Result<Self, RunError> {
+        let lock = open_data(&config.data)?;
+        let journal: Arc<dyn Journal> = SledJournal::open(config.data.join("journal")).map_err(room("the journal"))?;
+        let secrets = SecretStore::open(journal.clone(), &config.data.join("key")).map_err(room("the secrets"))?;
+        let connections = Connections::open(journal.clone(), secrets.clone()).map_err(room("the connections"))?;
+        let sandbox = Sandbox::new(sandbox_config(config, &secrets)).map_err(room("the sandbox"))?;
+        let evaluator: Arc<dyn Evaluate> = Expressions::new(&sandbox).map_err(room("the expressions"))?;
+        let packs = config.data.join("packs");
+        let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
+        let catalog = catalog.map_err(room("the packs"))?;
+        let perform = Arc::new(Sandboxed {
+            catalog: catalog.clone(),
+            connections: connections.clone(),
+            secrets: secrets.clone(),
+            sandbox,
+        });
+        let parts = parts(journal, &catalog, perform, evaluator);
+        let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
+        let rooms = Rooms::new(catalog, connections, secrets, coordinator, CancellationToken::new());
+        Ok(Self { rooms, hosts: hosts(address, config), lock })
+    }
+
+    /// Answers requests until `shutdown` ends; then stops taking them, ends waits and event streams, and stops the
+    /// instances where they stand. They go on when the server is started again.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let Self { rooms, hosts, lock } = self;
+        let stopping = rooms.stopping.clone();
+        let router = api::router(rooms.clone(), hosts);
+        let serving = api::serve::serve(listener, router, stopping.clone());
+        let stop = async {
+            shutdown.await;
+            tracing::info!("stopping");
+            stopping.cancel();
+        };
+        tokio::join!(serving, stop);
+        if tokio::time::timeout(STOP_SECONDS_MAX, rooms.coordinator.shutdown()).await.is_err() {
+            tracing::warn!("instances did not stop in time; they are taken up at the next start like after a crash");
+        }
+        drop((rooms, lock)); // In this order: the data is free for another server once nobody writes it any more.
+    }
+}
+
+fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
+    SandboxConfig {
+        cache_dir: config.cache.clone(),
+        cache_key: secrets.derive("component cache"),
+        memory_bytes_max: MEMORY_BYTES_MAX,
+        attempts_max: ATTEMPTS_MAX_DEFAULT as u32,
+    }
+}
+
+fn parts(
+    journal: Arc<dyn Journal>,
+    catalog: &Arc<Catalog>,
+    perform: Arc<dyn coordinator::Perform>,
+    evaluator: Arc<dyn Evaluate>,
+) -> Parts {
+    Parts {
+        journal,
+        clock: Arc::new(SystemClock),
+        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        perform,
+        evaluator,
+        random: Box::new(rand::random),
+        attempts_max: ATTEMPTS_MAX_DEFAULT,
+    }
+}
+
+/// On loopback only names of this machine are answered; beyond it, the names are not known here.
+fn hosts(address: SocketAddr, config: &Config) -> Hosts {
+    match address.ip().is_loopback() {
+        true => Hosts::LoopbackAnd(config.allow_hosts.clone()),
+        false => Hosts::Any,
+    }
+}
+
+fn room<E: std::error::Error + Send + Sync + 'static>(room: &'static str) -> impl FnOnce(E) -> RunError {
+    move |error| RunError::Room { room, source: Box::new(error) }
+}
+
+fn files(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::Files { doing, path: path.to_owned(), source }
+}
+
+/// Makes the data directory, for this user alone, and takes it for this process.
+fn open_data(data: &Path) -> Result<File, RunError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(files("make the directory", data))?;
+    let path = data.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    let lock = lock.map_err(files("open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(RunError::InUse(data.to_owned())),
+        Err(TryLockError::Error(error)) => Err(files("lock", &path)(error)),
+    }
+}
+
+/// The file that tells others where the ready server is.
+struct ReadyFile<'a>(&'a Path);
+
+impl<'a> ReadyFile<'a> {
+    /// Appears with its whole content or not at all.
+    fn write(path: &'a Path, url: &str) -> Result<Self, RunError> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(format!(".{}", std::process::id()));
+        let unfinished = PathBuf::from(unfinished);
+        std::fs::write(&unfinished, url).map_err(files("write", &unfinished))?;
+        std::fs::rename(&unfinished, path).map_err(files("write", path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for ReadyFile<'_> {
+    fn drop(&mut self) {
+        // Somebody else may have removed it; nothing depends on it any more.
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_data_directory_is_made_for_one_user_and_taken_by_one_server() {
+        let temporary = tempfile::tempdir().unwrap();
+        let data = temporary.path().join("a/b");
+        let lock = open_data(&data).unwrap();
+        assert_eq!(data.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(open_data(&data), Err(RunError::InUse(_))));
+        drop(lock);
+        assert!(open_data(&data).is_ok());
+    }
+
+    #[test]
+    fn a_ready_file_is_whole_and_goes_with_the_server() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("ready");
+        let ready = ReadyFile::write(&path, "http://127.0.0.1:1").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "http://127.0.0.1:1");
+        drop(ready);
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+    }
+}

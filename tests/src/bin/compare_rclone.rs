@@ -1,0 +1,191 @@
+//! Measures the migration against `rclone` (Debian: `apt-get install rclone`): the same buckets between the same two
+//! servers in the same run, once with many small objects and once with few large ones. Build it with `--release`.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use jiff::Timestamp;
+use orchestrator_tests::binaries::Binaries;
+use orchestrator_tests::migration::{SERVICE, Scene, content};
+use orchestrator_tests::s3::{REGION, S3Server};
+use serde_json::{Value, json};
+
+const MIB: usize = 1024 * 1024;
+
+/// Compares the throughput of a migration with `rclone copy`.
+#[derive(Parser)]
+struct Arguments {
+    /// Small objects, 1 to 32 KiB.
+    #[arg(long, default_value_t = 3_000)]
+    small: usize,
+    /// Large objects.
+    #[arg(long, default_value_t = 6)]
+    large: usize,
+    /// Length of a large object in MiB.
+    #[arg(long, default_value_t = 128)]
+    large_mib: usize,
+    /// Requests under way at once, for both.
+    #[arg(long, default_value_t = 8)]
+    concurrency: usize,
+    /// How often each is measured; the best of each counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Where the temporary directory is made.
+    #[arg(long)]
+    directory: Option<std::path::PathBuf>,
+}
+
+/// One way's best times.
+#[derive(Debug, Clone, Copy)]
+struct Best {
+    /// Copying alone.
+    copy: Duration,
+    /// With the proof of every object.
+    whole: Duration,
+}
+
+impl Best {
+    const NONE: Self = Self { copy: Duration::MAX, whole: Duration::MAX };
+
+    fn take(&mut self, other: Self) {
+        self.copy = self.copy.min(other.copy);
+        self.whole = self.whole.min(other.whole);
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let version = Command::new("rclone").arg("version").output().context("run rclone: install it with apt-get")?;
+    println!("{}", String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or("rclone"));
+    let binaries = Binaries::beside()?;
+    let parent = arguments.directory.clone().unwrap_or_else(std::env::temp_dir);
+    let directory = tempfile::Builder::new().prefix("compare-rclone-").tempdir_in(parent)?;
+    let scene = Scene::start(&binaries, directory.path()).await?;
+
+    let client = scene.source.client();
+    for (bucket, count, size) in
+        [("small", arguments.small, None), ("large", arguments.large, Some(arguments.large_mib))]
+    {
+        client.create_bucket(bucket).await?;
+        let mut bytes = 0;
+        for number in 0..count {
+            let length = size.map_or(1024 + number * 7919 % (31 * 1024), |mib| mib * MIB);
+            bytes += length;
+            let key = format!("folder {}/object {number:05}", number % 17);
+            let body = content(length, number as u64);
+            match size {
+                // As common tools upload large objects.
+                Some(_) => client.put_in_parts(bucket, &key, &[], body, 8 * MIB).await?,
+                None => client.put(bucket, &key, &[], body).await?,
+            }
+        }
+        println!(
+            "\n{bucket}: {count} objects, {:.1} MiB, {} at once",
+            bytes as f64 / MIB as f64,
+            arguments.concurrency
+        );
+        let (mut ours, mut theirs) = (Best::NONE, Best::NONE);
+        for round in 0..arguments.rounds {
+            // Taking turns, so that a slow moment of the machine does not fall to one of them alone.
+            ours.take(migrate(&scene, bucket, &format!("ours-{bucket}-{round}"), arguments.concurrency).await?);
+            theirs.take(
+                rclone(&scene, bucket, &format!("theirs-{bucket}-{round}"), arguments.concurrency, directory.path())
+                    .await?,
+            );
+        }
+        let rate = |time: Duration| {
+            format!(
+                "{:8.1} MiB/s {:8.0} objects/s",
+                bytes as f64 / MIB as f64 / time.as_secs_f64(),
+                count as f64 / time.as_secs_f64()
+            )
+        };
+        println!("  copy          ours   {:7.3} s {}", ours.copy.as_secs_f64(), rate(ours.copy));
+        println!("                rclone {:7.3} s {}", theirs.copy.as_secs_f64(), rate(theirs.copy));
+        println!("                ratio  {:.2}x", theirs.copy.as_secs_f64() / ours.copy.as_secs_f64());
+        println!("  with proof    ours   {:7.3} s (order to result)", ours.whole.as_secs_f64());
+        println!("                rclone {:7.3} s (copy, then check)", theirs.whole.as_secs_f64());
+        println!("                ratio  {:.2}x", theirs.whole.as_secs_f64() / ours.whole.as_secs_f64());
+    }
+    Ok(())
+}
+
+/// One migration by us: the time of the task that copies, and the time from the order to the result.
+async fn migrate(scene: &Scene, source: &str, destination: &str, concurrency: usize) -> anyhow::Result<Best> {
+    let rest = scene.rest();
+    let input = json!({
+        "sourceBucket": source, "destinationBucket": destination, "createDestination": true, "concurrency": concurrency,
+    });
+    let start = Instant::now();
+    let ordered = rest.order(SERVICE, input, destination).await?;
+    let id = ordered["id"].as_str().context("an instance has an id")?;
+    let summary = rest.ended(id, Duration::from_secs(3_600)).await?;
+    let whole = start.elapsed();
+    ensure!(summary["status"] == "completed", "the migration ended otherwise: {summary}");
+    let tasks = rest.get(&format!("/v1/instances/{id}/tasks")).await?;
+    let copy = tasks["items"]
+        .as_array()
+        .or(tasks.as_array())
+        .and_then(|tasks| tasks.iter().find(|task| task["name"] == "copyObjects"));
+    Ok(Best { copy: copy.and_then(took).context("the task that copies has no times")?, whole })
+}
+
+fn took(task: &Value) -> Option<Duration> {
+    let at = |name: &str| task[name].as_str()?.parse::<Timestamp>().ok();
+    at("endedAt")?.duration_since(at("startedAt")?).try_into().ok()
+}
+
+/// The same by rclone: `copy`, then `check --download`, which reads both sides.
+async fn rclone(
+    scene: &Scene,
+    source: &str,
+    destination: &str,
+    concurrency: usize,
+    directory: &Path,
+) -> anyhow::Result<Best> {
+    let config = directory.join("rclone.conf");
+    let remote = |name: &str, server: &S3Server| {
+        let S3Server { url, access, secret, .. } = server;
+        format!(
+            "[{name}]\ntype = s3\nprovider = Other\nendpoint = {url}\nregion = {REGION}\naccess_key_id = {access}\n\
+             secret_access_key = {secret}\nforce_path_style = true\nchunk_size = 8Mi\n\n"
+        )
+    };
+    std::fs::write(&config, remote("source", &scene.source) + &remote("destination", &scene.destination))?;
+    scene.destination.client().create_bucket(destination).await?;
+    let start = Instant::now();
+    run_rclone(&config, concurrency, "copy", &["--s3-upload-concurrency", "4"], source, destination).await?;
+    let copy = start.elapsed();
+    run_rclone(&config, concurrency, "check", &["--one-way"], source, destination).await?;
+    Ok(Best { copy, whole: start.elapsed() })
+}
+
+async fn run_rclone(
+    config: &Path,
+    concurrency: usize,
+    verb: &str,
+    more: &[&str],
+    source: &str,
+    destination: &str,
+) -> anyhow::Result<()> {
+    let concurrency = concurrency.to_string();
+    let status = tokio::process::Command::new("rclone")
+        .arg("--config")
+        .arg(config)
+        .args([verb, "--transfers", &concurrency, "--checkers", &concurrency, "--quiet"])
+        .args(more)
+        .args([format!("source:{source}"), format!("destination:{destination}")])
+        // A setting for another network's certificates would be taken for these servers, too.
+        .env_remove("AWS_CA_BUNDLE")
+        .env_remove("HTTP_PROXY")
+        .env_remove("http_proxy")
+        .status()
+        .await
+        .context("run rclone")?;
+    ensure!(status.success(), "rclone {verb} ended with {status}");
+    Ok(())
+}

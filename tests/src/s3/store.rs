@@ -1,0 +1,525 @@
+//! `s3s-fs` with what real servers have and it lacks: listings by page with ETags and encoded keys in constant time
+//! per page, ETags in lists of parts, `If-Match`, reads in large pieces; and with what tests need: counted writes
+//! and faults on request.
+//!
+//! Known limits that stay: `a` and `a/b` cannot both exist (keys are paths), and empty or dotted path segments are
+//! not kept.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::SeekFrom;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use anyhow::Context;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s_fs::FileSystem;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+/// What `encoding-type=url` leaves as it is; the rest becomes `%XX`.
+const LISTED_KEY: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
+
+/// The piece in which files are read; each costs one hop to a blocking thread, so 4 KiB would dominate the cost.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What the protocol allows in one page.
+const PAGE_MAX: u32 = 1_000;
+
+/// How often a key was written since the server started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Plain uploads that were stored.
+    pub puts: u32,
+    /// Multipart uploads that were completed.
+    pub completes: u32,
+    /// Parts that were stored.
+    pub parts: u32,
+    /// Plain uploads and completions under way now.
+    pub open: u32,
+}
+
+#[derive(Clone)]
+struct Entry {
+    size: u64,
+    etag: String,
+    modified: Timestamp,
+}
+
+#[derive(Default)]
+struct Books {
+    buckets: BTreeMap<String, BTreeMap<String, Entry>>,
+    writes: BTreeMap<(String, String), Writes>,
+    parts: BTreeMap<String, BTreeMap<i32, Entry>>,
+    uploads: BTreeMap<String, (String, String)>,
+    faults: VecDeque<&'static str>,
+}
+
+/// The stored buckets with their index. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    files: Arc<FileSystem>,
+    root: PathBuf,
+    books: Arc<Mutex<Books>>,
+    page_max: Arc<AtomicU32>,
+}
+
+impl Store {
+    /// Opens the buckets in `dir` and indexes what is there.
+    pub(super) async fn open(dir: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let root = dir.canonicalize()?;
+        let files = FileSystem::new(&root).map_err(|error| anyhow::anyhow!("open {}: {error:?}", root.display()))?;
+        let page_max = Arc::new(AtomicU32::new(PAGE_MAX));
+        let store = Self { files: Arc::new(files), root, books: Arc::default(), page_max };
+        store.index().await?;
+        Ok(store)
+    }
+
+    async fn index(&self) -> anyhow::Result<()> {
+        let failed = |error: s3s::S3Error| anyhow::anyhow!("index the buckets: {error:?}");
+        for entry in std::fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let Some(bucket) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if bucket.starts_with('.') || !entry.file_type()?.is_dir() {
+                continue;
+            }
+            self.books().buckets.entry(bucket.clone()).or_default();
+            let input = ListObjectsV2Input { bucket: bucket.clone(), max_keys: Some(i32::MAX), ..Default::default() };
+            let listed = self.files.list_objects_v2(request(input)).await.map_err(failed)?.output;
+            for object in listed.contents.into_iter().flatten() {
+                let Some(key) = object.key else { continue };
+                self.note_written(&bucket, &key).await.map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each key of a bucket was written, by key.
+    pub fn writes(&self, bucket: &str) -> BTreeMap<String, Writes> {
+        let books = self.books();
+        books.writes.iter().filter(|((b, _), _)| b == bucket).map(|((_, key), writes)| (key.clone(), *writes)).collect()
+    }
+
+    /// The keys of a bucket that are being written at this moment.
+    pub fn open_writes(&self, bucket: &str) -> BTreeSet<String> {
+        self.writes(bucket).into_iter().filter(|(_, writes)| writes.open > 0).map(|(key, _)| key).collect()
+    }
+
+    /// Multipart uploads that were neither completed nor aborted, as `bucket/key`.
+    pub fn dangling_uploads(&self) -> Vec<String> {
+        self.books().uploads.values().map(|(bucket, key)| format!("{bucket}/{key}")).collect()
+    }
+
+    /// Makes the next requests fail, one after another: `SlowDown`, `InternalError`, `AccessDenied`.
+    pub fn fail_next(&self, codes: &[&'static str]) {
+        self.books().faults.extend(codes);
+    }
+
+    /// Answers at most this many keys or parts a page, 1 to 1,000: small values test paging with few objects.
+    pub fn page_max(&self, keys: u32) {
+        self.page_max.store(keys.clamp(1, PAGE_MAX), Ordering::Relaxed);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn page(&self, wanted: Option<i32>) -> usize {
+        let most = self.page_max.load(Ordering::Relaxed) as usize;
+        wanted.and_then(|wanted| usize::try_from(wanted).ok()).map_or(most, |wanted| wanted.min(most))
+    }
+
+    fn fault(&self) -> S3Result<()> {
+        match self.books().faults.pop_front() {
+            None => Ok(()),
+            Some("SlowDown") => Err(s3_error!(SlowDown, "Please reduce your request rate.")),
+            Some("AccessDenied") => Err(s3_error!(AccessDenied)),
+            Some(_) => Err(s3_error!(InternalError, "We encountered an internal error. Please try again.")),
+        }
+    }
+
+    /// Marks a key as being written until the guard is dropped, however the request ends.
+    fn open_write(&self, bucket: &str, key: &str) -> OpenWrite {
+        let at = (bucket.to_owned(), key.to_owned());
+        self.books().writes.entry(at.clone()).or_default().open += 1;
+        OpenWrite { books: Arc::clone(&self.books), at }
+    }
+
+    fn count(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
+        what(self.books().writes.entry((bucket.to_owned(), key.to_owned())).or_default());
+    }
+
+    async fn note_written(&self, bucket: &str, key: &str) -> S3Result<()> {
+        let input = HeadObjectInput { bucket: bucket.to_owned(), key: key.to_owned(), ..Default::default() };
+        let head = self.files.head_object(request(input)).await?.output;
+        let entry = Entry {
+            size: head.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
+            etag: head.e_tag.map(ETag::into_value).unwrap_or_default(),
+            modified: head.last_modified.unwrap_or_else(now),
+        };
+        self.books().buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), entry);
+        Ok(())
+    }
+
+    fn forget(&self, bucket: &str, key: &str) {
+        if let Some(keys) = self.books().buckets.get_mut(bucket) {
+            keys.remove(key);
+        }
+    }
+
+    fn etag(&self, bucket: &str, key: &str) -> Option<String> {
+        self.books().buckets.get(bucket)?.get(key).map(|entry| entry.etag.clone())
+    }
+}
+
+struct OpenWrite {
+    books: Arc<Mutex<Books>>,
+    at: (String, String),
+}
+
+impl Drop for OpenWrite {
+    fn drop(&mut self) {
+        let mut books = self.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(writes) = books.writes.get_mut(&self.at) {
+            writes.open -= 1;
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(std::time::SystemTime::now())
+}
+
+/// A request of our own to the layer below.
+fn request<T>(input: T) -> S3Request<T> {
+    S3Request {
+        input,
+        method: http::Method::GET,
+        uri: http::Uri::from_static("/"),
+        headers: http::HeaderMap::new(),
+        extensions: http::Extensions::new(),
+        credentials: None,
+        region: None,
+        service: None,
+        trailing_headers: None,
+    }
+}
+
+fn matches(condition: Option<&ETagCondition>, etag: Option<&str>) -> bool {
+    match (condition, etag) {
+        (None, _) | (Some(ETagCondition::Any), Some(_)) => true,
+        (Some(ETagCondition::ETag(wanted)), Some(etag)) => wanted.value() == etag,
+        (Some(_), None) => false,
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Store {
+    async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+        self.fault()?;
+        let bucket = req.input.bucket.clone();
+        let answer = self.files.create_bucket(req).await?;
+        self.books().buckets.entry(bucket).or_default();
+        Ok(answer)
+    }
+
+    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.fault()?;
+        self.files.head_bucket(req).await
+    }
+
+    async fn get_bucket_location(
+        &self,
+        req: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.files.get_bucket_location(req).await
+    }
+
+    async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        self.files.list_buckets(req).await
+    }
+
+    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.fault()?;
+        let input = req.input;
+        let most = self.page(input.max_keys);
+        let after = match input.continuation_token.as_deref() {
+            Some(token) => Some(from_token(token)?),
+            None => input.start_after.clone(),
+        };
+        let books = self.books();
+        let keys = books.buckets.get(&input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
+        let page = Page::of(keys, &input, after.as_deref(), most);
+        let encode = input.encoding_type.as_ref().is_some_and(|kind| kind.as_str() == EncodingType::URL);
+        Ok(S3Response::new(page.answer(input, most, encode)))
+    }
+
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.fault()?;
+        if self.etag(&req.input.bucket, &req.input.key).is_none() {
+            return Err(s3_error!(NoSuchKey));
+        }
+        self.files.head_object(req).await
+    }
+
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.fault()?;
+        let GetObjectInput { bucket, key, range, if_match, .. } = req.input;
+        let etag = self.etag(&bucket, &key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        if !matches(if_match.as_ref(), Some(&etag)) {
+            return Err(s3_error!(PreconditionFailed));
+        }
+        let path = self.root.join(&bucket).join(&key);
+        let head = HeadObjectInput { bucket, key, ..Default::default() };
+        let head = self.files.head_object(request(head)).await?.output;
+        let mut file = tokio::fs::File::open(&path).await.map_err(|error| s3_error!(error, NoSuchKey))?;
+        let size = file.metadata().await.map_err(s3s::S3Error::internal_error)?.len();
+        let asked = range.map(|range| range.check(size)).transpose()?.unwrap_or(0..size);
+        file.seek(SeekFrom::Start(asked.start)).await.map_err(s3s::S3Error::internal_error)?;
+        let length = asked.end - asked.start;
+        let body = ReaderStream::with_capacity(file.take(length), READ_BYTES.min(length.max(1) as usize));
+        Ok(S3Response::new(GetObjectOutput {
+            body: Some(StreamingBlob::wrap(body)),
+            content_length: i64::try_from(length).ok(),
+            content_range: range.map(|_| format!("bytes {}-{}/{size}", asked.start, asked.end.saturating_sub(1))),
+            content_type: head.content_type,
+            content_encoding: head.content_encoding,
+            content_disposition: head.content_disposition,
+            content_language: head.content_language,
+            cache_control: head.cache_control,
+            metadata: head.metadata,
+            last_modified: head.last_modified,
+            e_tag: Some(ETag::Strong(etag)),
+            ..Default::default()
+        }))
+    }
+
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        self.fault()?;
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        if !self.books().buckets.contains_key(&bucket) {
+            return Err(s3_error!(NoSuchBucket));
+        }
+        let _open = self.open_write(&bucket, &key);
+        let answer = self.files.put_object(req).await?;
+        self.note_written(&bucket, &key).await?;
+        self.count(&bucket, &key, |writes| writes.puts += 1);
+        Ok(answer)
+    }
+
+    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.fault()?;
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let answer = self.files.copy_object(req).await?;
+        self.note_written(&bucket, &key).await?;
+        Ok(answer)
+    }
+
+    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.fault()?;
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let answer = self.files.delete_object(req).await?;
+        self.forget(&bucket, &key);
+        Ok(answer)
+    }
+
+    async fn delete_objects(
+        &self,
+        mut req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        self.fault()?;
+        let bucket = req.input.bucket.clone();
+        let (wanted, refused): (Vec<_>, Vec<_>) = req.input.delete.objects.drain(..).partition(|object| {
+            match (&object.e_tag, self.etag(&bucket, &object.key)) {
+                (Some(wanted), Some(etag)) => wanted.value() == etag,
+                _ => true,
+            }
+        });
+        let keys: Vec<String> = wanted.iter().map(|object| object.key.clone()).collect();
+        req.input.delete.objects = wanted;
+        let mut answer = self.files.delete_objects(req).await?;
+        keys.iter().for_each(|key| self.forget(&bucket, key));
+        let errors = refused.into_iter().map(|object| Error {
+            code: Some("PreconditionFailed".to_owned()),
+            key: Some(object.key),
+            message: Some("At least one of the pre-conditions you specified did not hold".to_owned()),
+            version_id: None,
+        });
+        answer.output.errors = Some(errors.collect::<Vec<_>>()).filter(|errors| !errors.is_empty());
+        Ok(answer)
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.fault()?;
+        let at = (req.input.bucket.clone(), req.input.key.clone());
+        let answer = self.files.create_multipart_upload(req).await?;
+        if let Some(id) = &answer.output.upload_id {
+            self.books().uploads.insert(id.clone(), at);
+        }
+        Ok(answer)
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        self.fault()?;
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let (id, number) = (req.input.upload_id.clone(), req.input.part_number);
+        if !self.books().uploads.contains_key(&id) {
+            return Err(s3_error!(NoSuchUpload));
+        }
+        let answer = self.files.upload_part(req).await?;
+        let path = self.root.join(format!(".upload_id-{id}.part-{number}"));
+        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let etag = answer.output.e_tag.clone().map(ETag::into_value).unwrap_or_default();
+        self.books().parts.entry(id).or_default().insert(number, Entry { size, etag, modified: now() });
+        self.count(&bucket, &key, |writes| writes.parts += 1);
+        Ok(answer)
+    }
+
+    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        self.fault()?;
+        let input = req.input;
+        let most = self.page(input.max_parts);
+        let books = self.books();
+        if !books.uploads.contains_key(&input.upload_id) {
+            return Err(s3_error!(NoSuchUpload));
+        }
+        let after = input.part_number_marker.unwrap_or(0);
+        let left = books.parts.get(&input.upload_id).into_iter().flat_map(|parts| parts.range(after + 1..));
+        let mut parts: Vec<Part> = left
+            .take(most + 1)
+            .map(|(number, entry)| Part {
+                part_number: Some(*number),
+                size: i64::try_from(entry.size).ok(),
+                e_tag: Some(ETag::Strong(entry.etag.clone())),
+                last_modified: Some(entry.modified.clone()),
+                ..Default::default()
+            })
+            .collect();
+        let more = parts.len() > most;
+        parts.truncate(most);
+        Ok(S3Response::new(ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            is_truncated: Some(more),
+            next_part_number_marker: if more { parts.last().and_then(|part| part.part_number) } else { None },
+            parts: Some(parts),
+            ..Default::default()
+        }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.fault()?;
+        let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
+        if !self.books().uploads.contains_key(&id) {
+            return Err(s3_error!(NoSuchUpload));
+        }
+        let _open = self.open_write(&bucket, &key);
+        let answer = self.files.complete_multipart_upload(req).await?;
+        self.note_written(&bucket, &key).await?;
+        self.count(&bucket, &key, |writes| writes.completes += 1);
+        let mut books = self.books();
+        books.uploads.remove(&id);
+        books.parts.remove(&id);
+        drop(books);
+        Ok(answer)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.fault()?;
+        let id = req.input.upload_id.clone();
+        if self.books().uploads.remove(&id).is_none() {
+            return Err(s3_error!(NoSuchUpload));
+        }
+        self.books().parts.remove(&id);
+        self.files.abort_multipart_upload(req).await
+    }
+}
+
+/// One page of a listing.
+struct Page {
+    objects: Vec<(String, Entry)>,
+    prefixes: Vec<String>,
+    next: Option<String>,
+}
+
+impl Page {
+    fn of(keys: &BTreeMap<String, Entry>, input: &ListObjectsV2Input, after: Option<&str>, most: usize) -> Self {
+        let prefix = input.prefix.as_deref().unwrap_or("");
+        let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+        let mut page = Self { objects: Vec::new(), prefixes: Vec::new(), next: None };
+        let mut last: Option<String> = None;
+        for (key, entry) in keys.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
+            let common = delimiter.and_then(|delimiter| {
+                let end = key[prefix.len()..].find(delimiter)?;
+                Some(key[..prefix.len() + end + delimiter.len()].to_owned())
+            });
+            let name = common.clone().unwrap_or_else(|| key.clone());
+            // A common prefix was already given when the marker is it or lies behind it.
+            if after.is_some_and(|after| name.as_str() <= after) || page.prefixes.last() == Some(&name) {
+                continue;
+            }
+            if page.objects.len() + page.prefixes.len() == most {
+                page.next = last;
+                return page;
+            }
+            match common {
+                Some(common) => page.prefixes.push(common),
+                None => page.objects.push((key.clone(), entry.clone())),
+            }
+            last = Some(name);
+        }
+        page
+    }
+
+    fn answer(self, input: ListObjectsV2Input, most: usize, encode: bool) -> ListObjectsV2Output {
+        let written = |text: String| match encode {
+            true => utf8_percent_encode(&text, LISTED_KEY).to_string(),
+            false => text,
+        };
+        let count = self.objects.len() + self.prefixes.len();
+        let contents = self.objects.into_iter().map(|(key, entry)| Object {
+            key: Some(written(key)),
+            size: i64::try_from(entry.size).ok(),
+            e_tag: Some(ETag::Strong(entry.etag)),
+            last_modified: Some(entry.modified),
+            ..Default::default()
+        });
+        let contents: Vec<Object> = contents.collect();
+        let prefixes = self.prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(written(prefix)) });
+        ListObjectsV2Output {
+            contents: Some(contents),
+            common_prefixes: Some(prefixes.collect()),
+            is_truncated: Some(self.next.is_some()),
+            next_continuation_token: self.next.map(|key| hex::encode(key)),
+            key_count: i32::try_from(count).ok(),
+            max_keys: i32::try_from(most).ok(),
+            name: Some(input.bucket),
+            prefix: input.prefix.map(written),
+            delimiter: input.delimiter,
+            start_after: input.start_after.map(written),
+            continuation_token: input.continuation_token,
+            encoding_type: input.encoding_type,
+            ..Default::default()
+        }
+    }
+}
+
+/// Continuation tokens are opaque to clients; here they are the last key in hexadecimal.
+fn from_token(token: &str) -> S3Result<String> {
+    let bytes = hex::decode(token).map_err(|_| s3_error!(InvalidArgument, "The continuation token is not ours"))?;
+    String::from_utf8(bytes).map_err(|_| s3_error!(InvalidArgument, "The continuation token is not ours"))
+}

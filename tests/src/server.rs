@@ -1,0 +1,125 @@
+//! The server as a child process on a data directory: start, kill, start again. It is ended when its guard is dropped,
+//! however that happens.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::binaries::Binaries;
+
+/// Far more than any start takes, even with a cold cache on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long a server may take to stop when asked; then it is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub struct Server {
+    binaries: Binaries,
+    directory: PathBuf,
+    child: Child,
+    /// Its base URL; another one after each start.
+    pub url: String,
+    /// How long the last start took.
+    pub ready_after: Duration,
+}
+
+impl Server {
+    /// Starts a server on `directory`, which keeps its data, its log and the file that tells its address.
+    ///
+    /// # Errors
+    /// When it ends before it is ready; the text has the end of its log.
+    pub async fn start(binaries: &Binaries, directory: &Path) -> anyhow::Result<Self> {
+        let (child, url, ready_after) = spawn(binaries, directory).await?;
+        Ok(Self { binaries: binaries.clone(), directory: directory.to_owned(), child, url, ready_after })
+    }
+
+    /// Ends the process at once, as a crash would (SIGKILL).
+    pub fn kill(&mut self) {
+        // Fails only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts again on the same data, after [`Server::kill`] or [`Server::stop`].
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        (self.child, self.url, self.ready_after) = spawn(&self.binaries, &self.directory).await?;
+        Ok(())
+    }
+
+    /// Asks the process to end (SIGTERM), and kills it when it takes too long. Whether it ended by itself.
+    pub async fn stop(&mut self) -> bool {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let start = Instant::now();
+        while asked.is_ok() && start.elapsed() < STOP_WITHIN {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.kill();
+        false
+    }
+
+    /// Whether the process is running.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The process's identifier.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its log is.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn spawn(binaries: &Binaries, directory: &Path) -> anyhow::Result<(Child, String, Duration)> {
+    let ready = directory.join("ready");
+    // There is none at the first start.
+    let _ = std::fs::remove_file(&ready);
+    let log = File::options().create(true).append(true).open(directory.join("server.log"))?;
+    let start = Instant::now();
+    let mut child = Command::new(binaries.orchestrator())
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(directory.join("data"))
+        .arg("--ready-file")
+        .arg(&ready)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start {}", binaries.orchestrator().display()))?;
+    loop {
+        if let Ok(url) = std::fs::read_to_string(&ready)
+            && url.trim().starts_with("http")
+        {
+            return Ok((child, url.trim().trim_end_matches('/').to_owned(), start.elapsed()));
+        }
+        let ended = child.try_wait()?;
+        if ended.is_some() || start.elapsed() > READY_WITHIN {
+            let _ = child.kill();
+            let _ = child.wait();
+            let log = std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(30).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            bail!("the server is not ready after {:?} ({ended:?}):\n{}", start.elapsed(), tail.join("\n"));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,223 @@
+//! The storage pack on the real server against the double of the block API: a volume is provisioned, whatever fails
+//! leaves nothing behind, and neither a lost answer nor a killed server makes a second volume.
+
+use std::time::Duration;
+
+use orchestrator_tests::binaries::Binaries;
+use orchestrator_tests::client::Rest;
+use orchestrator_tests::server::Server;
+use orchestrator_tests::soda::{Conduct, Fault, MOMENT, Pace, Soda, TOKEN, TOKEN_HEADER, Trouble};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+const SERVICE: &str = "volume provision";
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The server with the storage pack granted to a double.
+struct Scene {
+    server: Server,
+    soda: Soda,
+    host: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let binaries = Binaries::built().expect("the programs build");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let soda = Soda::start_with(Pace::After(MOMENT)).await;
+        let host = soda.host(&["default"]);
+        let server = Server::start(&binaries, directory.path()).await.expect("the server starts");
+        let rest = Rest::new(&server.url);
+        rest.install(&binaries, &binaries.pack("storage").expect("the pack builds")).expect("the pack installs");
+        rest.put_secret("soda-token", TOKEN).await.expect("the secret is stored");
+        let scene = Self { server, soda, host, _directory: directory };
+        scene.connect().await;
+        scene
+    }
+
+    /// Points the connection at the double and grants it.
+    async fn connect(&self) {
+        let authentication = json!({"scheme": "header", "name": TOKEN_HEADER, "value": "soda-token"});
+        let connection = json!({"baseUrl": self.soda.url, "authentication": authentication, "timeoutMs": 2000});
+        let rest = self.rest();
+        rest.put("/v1/connections/soda", connection).await.expect("the connection is stored");
+        let grants = json!({"connections": {"backend": "soda"}});
+        rest.put("/v1/packs/storage/grants", grants).await.expect("the connection is granted");
+    }
+
+    /// Another double in the place of the one before, without any volume.
+    async fn renew(&mut self, pace: Pace) {
+        self.soda = Soda::start_with(pace).await;
+        self.host = self.soda.host(&["default"]);
+        self.connect().await;
+    }
+
+    fn rest(&self) -> Rest {
+        Rest::new(&self.server.url)
+    }
+
+    fn input(&self, more: Value) -> Value {
+        let mut input = json!({"name": "data", "size": 2, "hostId": self.host, "pollSeconds": 0.02});
+        for (name, value) in more.as_object().expect("an object") {
+            input[name] = value.clone();
+        }
+        input
+    }
+
+    async fn order(&self, more: Value, key: &str) -> String {
+        let ordered = self.rest().order(SERVICE, self.input(more), key).await.expect("ordered");
+        ordered["id"].as_str().expect("an id").to_owned()
+    }
+
+    async fn run(&self, more: Value, key: &str) -> Value {
+        let id = self.order(more, key).await;
+        self.rest().ended(&id, WITHIN).await.expect("it ends")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_made_attached_and_told() {
+    let scene = Scene::start().await;
+    let summary = scene.run(json!({"description": null}), "happy").await;
+    assert_eq!(summary["status"], "completed", "{summary}");
+    let volumes = scene.soda.volumes();
+    assert_eq!(summary["output"]["volumeId"], volumes[0]["id"]);
+    assert_eq!(volumes[0]["status"], "inUse");
+    assert_eq!(summary["output"]["connectionInfo"]["driverVolumeType"], "iscsi", "{summary}");
+    for request in scene.soda.requests() {
+        assert_eq!(request.header(TOKEN_HEADER), Some(TOKEN), "the host adds the token");
+        assert!(!request.body.to_string().contains("null"), "null never reaches the wire: {}", request.body);
+    }
+    nothing_tells_a_secret(&scene, summary["id"].as_str().expect("an id")).await;
+}
+
+/// Neither the token nor the address of the storage service is in anything that the server tells about the instance.
+async fn nothing_tells_a_secret(scene: &Scene, id: &str) {
+    let address = scene.soda.url.split('/').nth(2).expect("a URL has a host").to_owned();
+    for part in ["", "/tasks", "/history", "/logs"] {
+        let told = scene.rest().get(&format!("/v1/instances/{id}{part}")).await.expect("it is told").to_string();
+        assert!(!told.contains(TOKEN), "{part}: {told}");
+        assert!(!told.contains(&address), "{part}: {told}");
+    }
+    let log = std::fs::read_to_string(scene.server.log()).expect("the server logs");
+    assert!(!log.contains(TOKEN));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_fails_leaves_nothing_behind() {
+    let mut scene = Scene::start().await;
+    let cases: &[(&str, Conduct, Conduct, &str)] = &[
+        ("the volume ends in an error", Conduct::Fails, Conduct::Works, "volume-not-made"),
+        ("the attachment fails", Conduct::Works, Conduct::Fails, "volume-not-attached"),
+        ("the attachment never ends", Conduct::Works, Conduct::Stuck, "timeout"),
+    ];
+    for (story, volume, attachment, kind) in cases {
+        scene.renew(Pace::After(MOMENT)).await;
+        scene.soda.next_volume(*volume);
+        scene.soda.next_attachment(*attachment);
+        let more = json!({"deadlineMinutes": 0.01, "cleanupMinutes": 0.02});
+        let summary = scene.run(more, story).await;
+        assert_eq!(summary["status"], "faulted", "{story}: {summary}");
+        let found = summary["error"]["type"].as_str().expect("an error has a type");
+        if *attachment == Conduct::Stuck {
+            // The service refuses to delete what it is still creating: the error says what is left.
+            assert!(found.ends_with("cleanup-incomplete"), "{story}: {summary}");
+            continue;
+        }
+        assert!(found.ends_with(kind), "{story}: {summary}");
+        assert_eq!(scene.soda.volumes(), Vec::<Value>::new(), "{story}");
+        assert_eq!(scene.soda.attachments(), Vec::<Value>::new(), "{story}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_created_for_ever_ends_by_its_deadline() {
+    let scene = Scene::start().await;
+    scene.soda.next_volume(Conduct::Stuck);
+    let summary = scene.run(json!({"deadlineMinutes": 0.01, "cleanupMinutes": 0.01}), "stuck").await;
+    assert_eq!(summary["status"], "faulted", "{summary}");
+    let detail = summary["error"]["detail"].as_str().expect("a detail");
+    let volume = scene.soda.volumes()[0]["id"].as_str().expect("an id").to_owned();
+    assert!(detail.contains(&volume), "the error names what is left: {summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_in_trouble_is_asked_again_and_no_volume_is_made_twice() {
+    let mut scene = Scene::start().await;
+    let requests = [
+        ("POST", "/block/volumes"),
+        ("GET", "/block/volumes"),
+        ("POST", "/block/attachments"),
+        ("GET", "/block/attachments"),
+    ];
+    for (method, path) in requests {
+        for trouble in [Trouble::Status(503), Trouble::Drop] {
+            for after_effect in [false, true] {
+                let story = format!("{method} {path}: {trouble:?}, after its effect: {after_effect}");
+                scene.renew(Pace::After(MOMENT)).await;
+                let fault = Fault::on(method, path, trouble);
+                scene.soda.fault(if after_effect { fault.after_effect() } else { fault });
+                let summary = scene.run(json!({}), &story).await;
+                assert_eq!(summary["status"], "completed", "{story}: {summary}");
+                assert_eq!(scene.soda.volumes_ever(), 1, "{story}");
+                assert_eq!(scene.soda.attachments_ever(), 1, "{story}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_at_random_moments_makes_one_volume() {
+    let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("seed {seed}: repeat with SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut scene = Scene::start().await;
+    for round in 0..5 {
+        scene.renew(Pace::After(MOMENT)).await;
+        let id = scene.order(json!({}), &format!("round {round}")).await;
+        for _ in 0..3 {
+            // The moments of the kills are what is random here.
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..60))).await;
+            scene.server.kill();
+            scene.server.start_again().await.expect("starts again on the same data");
+        }
+        let summary = scene.rest().ended(&id, WITHIN).await.expect("it ends");
+        assert_eq!(summary["status"], "completed", "seed {seed}, round {round}: {summary}");
+        assert_eq!(scene.soda.volumes_ever(), 1, "seed {seed}, round {round}");
+        assert_eq!(scene.soda.attachments_ever(), 1, "seed {seed}, round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_does_not_fit_is_refused_with_every_fault() {
+    let scene = Scene::start().await;
+    let order = json!({"service": SERVICE, "input": {"name": "a/b", "size": 0, "colour": "red"}});
+    let answer = scene.rest().send(reqwest::Method::POST, "/v1/instances", &[], Some(&order)).await.expect("answered");
+    assert!(matches!(answer.status, 400 | 422), "{answer:?}");
+    let told = answer.body.to_string();
+    for what in ["name", "size", "colour", "hostId"] {
+        assert!(told.contains(what), "the problem names `{what}`: {told}");
+    }
+    assert_eq!(scene.soda.requests().len(), 0, "nothing went out");
+    let listed = scene.rest().get("/v1/instances").await.expect("listed");
+    assert_eq!(listed["items"], json!([]), "no instance was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_order_stops_within_a_second() {
+    let scene = Scene::start().await;
+    scene.soda.fault(Fault::on("POST", "/block/volumes", Trouble::Hang));
+    let id = scene.order(json!({}), "cancel").await;
+    while scene.soda.requests_to("POST", "/block/volumes").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let start = std::time::Instant::now();
+    let path = format!("/v1/instances/{id}/cancel");
+    let answer = scene.rest().send(reqwest::Method::POST, &path, &[], None).await.expect("answered");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let summary = scene.rest().ended(&id, WITHIN).await.expect("it ends");
+    assert_eq!(summary["status"], "cancelled");
+    assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
+}

@@ -1,0 +1,63 @@
+//! The S3 server of the harness behaves like the real thing where the migration depends on it.
+
+use bytes::Bytes;
+use orchestrator_tests::s3::S3Server;
+
+async fn server() -> (tempfile::TempDir, S3Server) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = S3Server::start(dir.path(), "access", "secret").await.expect("the server starts");
+    server.client().create_bucket("bucket").await.expect("a bucket");
+    (dir, server)
+}
+
+#[tokio::test]
+async fn listings_come_in_pages_in_key_order_with_names_intact() {
+    let (_dir, server) = server().await;
+    let client = server.client();
+    let names = ["a b", "a+b", "a%2Bb", "dir/ü ø.txt", "z&<x>'\"", "日本/語"];
+    for name in names {
+        client.put("bucket", name, &[], Bytes::from(name.to_owned())).await.expect("stored");
+    }
+    server.store.page_max(2);
+    let listed = client.list("bucket", "").await.expect("listed");
+    let mut wanted: Vec<&str> = names.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), wanted);
+    assert!(listed.iter().all(|object| object.etag.len() == 32 && object.size == object.key.len() as u64));
+    assert_eq!(client.list("bucket", "dir/").await.expect("listed").len(), 1);
+}
+
+#[tokio::test]
+async fn a_multipart_upload_keeps_bytes_and_metadata_and_leaves_no_parts() {
+    let (dir, server) = server().await;
+    let client = server.client();
+    let body = Bytes::from((0..6 * 1024 * 1024_u32).map(|n| (n / 7) as u8).collect::<Vec<_>>());
+    let headers = [("content-type", "image/x"), ("x-amz-meta-colour", "red")];
+    client.put_in_parts("bucket", "big", &headers, body.clone(), 5 * 1024 * 1024).await.expect("stored");
+    assert!(client.get("bucket", "big").await.expect("read") == body);
+    let head = client.head("bucket", "big").await.expect("a head");
+    assert_eq!(head["content-type"], "image/x");
+    assert_eq!(head["x-amz-meta-colour"], "red");
+    assert!(head["etag"].to_str().expect("text").ends_with("-2\""));
+    assert!(server.store.dangling_uploads().is_empty());
+    let writes = server.store.writes("bucket")["big"];
+    assert_eq!((writes.puts, writes.completes, writes.parts, writes.open), (0, 1, 2, 0));
+    // A server started again over the same files knows the same objects.
+    let again = S3Server::start(dir.path(), "access", "secret").await.expect("starts again");
+    assert_eq!(
+        again.client().list("bucket", "").await.expect("listed"),
+        client.list("bucket", "").await.expect("listed")
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_secret_and_a_requested_fault_are_refused() {
+    let (_dir, server) = server().await;
+    let stranger = orchestrator_tests::s3::S3Client::new(&server.url, "access", "wrong");
+    let refused = stranger.list("bucket", "").await.expect_err("a wrong signature");
+    assert!(refused.to_string().contains("403"), "{refused}");
+    server.store.fail_next(&["SlowDown"]);
+    let slow = server.client().list("bucket", "").await.expect_err("told to slow down");
+    assert!(slow.to_string().contains("503"), "{slow}");
+    server.client().list("bucket", "").await.expect("only once");
+}
