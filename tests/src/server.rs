@@ -137,13 +137,25 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A server that is not ready yet; ended when whoever waits for it gives up.
+struct Starting(Option<Child>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 async fn spawn(binaries: &Binaries, directory: &Path) -> anyhow::Result<(Child, String, Duration)> {
     let ready = directory.join("ready");
     // There is none at the first start.
     let _ = std::fs::remove_file(&ready);
     let log = File::options().create(true).append(true).open(directory.join("server.log"))?;
     let start = Instant::now();
-    let mut child = Command::new(binaries.orchestrator())
+    let child = Command::new(binaries.orchestrator())
         .args(["--listen", "127.0.0.1:0", "--data"])
         .arg(directory.join("data"))
         .arg("--ready-file")
@@ -153,16 +165,16 @@ async fn spawn(binaries: &Binaries, directory: &Path) -> anyhow::Result<(Child, 
         .stderr(log)
         .spawn()
         .with_context(|| format!("start {}", binaries.orchestrator().display()))?;
+    let mut child = Starting(Some(child));
     loop {
         if let Ok(url) = std::fs::read_to_string(&ready)
             && url.trim().starts_with("http")
         {
+            let child = child.0.take().expect("taken only here");
             return Ok((child, url.trim().trim_end_matches('/').to_owned(), start.elapsed()));
         }
-        let ended = child.try_wait()?;
+        let ended = child.0.as_mut().and_then(|child| child.try_wait().transpose()).transpose()?;
         if ended.is_some() || start.elapsed() > READY_WITHIN {
-            let _ = child.kill();
-            let _ = child.wait();
             let log = std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();

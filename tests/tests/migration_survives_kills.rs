@@ -47,6 +47,7 @@ async fn a_migration_survives_kills_at_random_moments() {
                 *on_their_way.entry(key).or_default() += 1;
             }
             scene.server.start_again().await.expect("starts again on the same data");
+            println!("kill {kills} in round {round}; ready again after {:?}", scene.server.ready_after);
         }
         let summary = scene.rest().ended(&id, Duration::from_secs(120)).await.expect("ends");
         assert_eq!(summary["status"], "completed", "seed {seed}: {summary}");

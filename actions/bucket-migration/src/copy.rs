@@ -256,7 +256,7 @@ impl<'w, W: Wire> Copier<'w, W> {
         let response = outcome.response;
         match step {
             Step::Compare => {
-                if response.header(SOURCE_ETAG) == Some(job.object.etag.as_str()) && !job.object.etag.is_empty() {
+                if job.is_copied_to(&response) {
                     self.finished(&key, |counts, _| counts.already_right += 1);
                 } else {
                     let first = self.first_step(&self.jobs[&key].object);
@@ -369,7 +369,7 @@ impl<'w, W: Wire> Copier<'w, W> {
             // The body went with the request, so that it is read again. To the end of the queue: a busy server gets a pause.
             Trouble::Again { .. } if step == Step::Put => Ok(self.ready.push_back((key, Step::Get))),
             Trouble::Again { .. } => Ok(self.ready.push_back((key, step))),
-            Trouble::Changed => self.begin_again(key),
+            Trouble::Changed => self.begin_again(key, Step::Head),
             Trouble::Missing(_) if step == Step::Abort => {
                 self.state.uploads.remove(&key);
                 Ok(self.cut(key))
@@ -382,13 +382,13 @@ impl<'w, W: Wire> Copier<'w, W> {
                 let first = self.first_step(&self.jobs[&key].object);
                 Ok(self.ready.push_back((key, first)))
             }
-            // An upload that the destination no longer knows, or a part whose source is gone.
-            Trouble::Missing(_) => self.begin_again(key),
+            // An upload that the destination no longer knows: it may be completed already, and only the answer was lost.
+            Trouble::Missing(_) => self.begin_again(key, Step::Compare),
         }
     }
 
     /// Forgets what was begun for an object and starts with a fresh look at it.
-    fn begin_again(&mut self, key: String) -> Result<(), Error> {
+    fn begin_again(&mut self, key: String, step: Step) -> Result<(), Error> {
         self.ready.retain(|(queued, _)| *queued != key);
         if let Some(upload) = self.state.uploads.remove(&key) {
             self.abort(&key, &upload);
@@ -397,7 +397,7 @@ impl<'w, W: Wire> Copier<'w, W> {
             job.epoch += 1;
             job.stored.clear();
         }
-        self.ready.push_back((key, Step::Head));
+        self.ready.push_back((key, step));
         Ok(())
     }
 
@@ -476,6 +476,13 @@ impl Step {
 impl Job {
     fn new(object: Object) -> Self {
         Self { object, tries: 0, epoch: 0, headers: Vec::new(), body: Vec::new(), stored: BTreeMap::new() }
+    }
+
+    /// Whether an answer about the destination's object says that it is a copy, in parts, of this very object.
+    fn is_copied_to(&self, response: &Response) -> bool {
+        let size = response.header("content-length").and_then(|length| length.parse().ok());
+        let (etag, from) = (self.object.etag.as_str(), response.header(SOURCE_ETAG));
+        size == Some(self.object.size) && !etag.is_empty() && from == Some(etag)
     }
 
     /// Takes over what the source says about the object now.

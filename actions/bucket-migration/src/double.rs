@@ -41,6 +41,8 @@ pub struct World {
     pub page: usize,
     /// Of 100 exchanges, so many fail in a way that passes.
     pub trouble: u64,
+    /// The exchange that takes effect without an answer.
+    pub lose_answer: Option<u64>,
     /// Exchanges until the kill.
     pub kill_after: Option<u64>,
     /// Exchanges that have ended.
@@ -109,6 +111,7 @@ impl Double {
             stored: None,
             page: 1_000,
             trouble: 0,
+            lose_answer: None,
             kill_after: None,
             ended: 0,
             meanwhile: None,
@@ -339,10 +342,16 @@ impl Wire for Double {
             *left == 0
         });
         let (trouble, kind) = (world.trouble, world.random(100));
+        let ended = world.ended;
+        let lost = world.lose_answer.take_if(|number| *number == ended).is_some();
         drop(world);
         if killed {
             self.1.borrow_mut().insert(exchange, (request, to));
             self.die();
+        }
+        if lost {
+            let _ = self.effect(&request, to.as_ref());
+            return Err(Broken::Lost("timeout".into()));
         }
         match kind {
             kind if kind >= trouble => Ok(self.effect(&request, to.as_ref())),

@@ -137,6 +137,19 @@ fn a_killed_upload_goes_on_with_the_parts_it_has() {
 }
 
 #[test]
+fn a_completion_whose_answer_is_lost_is_not_repeated() {
+    let _outside = Outside::new();
+    let double = Double::new(13);
+    double.0.borrow_mut().put("large", body(17 * MIB, 1), None);
+    // Two listings, head, begin, three parts; the eighth exchange is the completion.
+    double.0.borrow_mut().lose_answer = Some(8);
+    let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
+    copy::copy(&double, &input, None).expect("copied");
+    let world = double.0.borrow();
+    assert_eq!((world.writes["large"], world.parts_written, world.lose_answer), (1, 3, None));
+}
+
+#[test]
 fn an_object_that_changes_while_it_is_copied_arrives_whole() {
     let _outside = Outside::new();
     let double = Double::new(6);

@@ -165,6 +165,21 @@ impl Store {
         Ok(())
     }
 
+    async fn complete(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
+        let _open = self.open_write(&bucket, &key);
+        let answer = self.files.complete_multipart_upload(req).await?;
+        self.note_written(&bucket, &key).await?;
+        self.count(&bucket, &key, |writes| writes.completes += 1);
+        let mut books = self.books();
+        books.uploads.remove(&id);
+        books.parts.remove(&id);
+        Ok(answer)
+    }
+
     fn forget(&self, bucket: &str, key: &str) {
         if let Some(keys) = self.books().buckets.get_mut(bucket) {
             keys.remove(key);
@@ -420,19 +435,14 @@ impl S3 for Store {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         self.fault()?;
-        let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
-        if !self.books().uploads.contains_key(&id) {
+        if !self.books().uploads.contains_key(&req.input.upload_id) {
             return Err(s3_error!(NoSuchUpload));
         }
-        let _open = self.open_write(&bucket, &key);
-        let answer = self.files.complete_multipart_upload(req).await?;
-        self.note_written(&bucket, &key).await?;
-        self.count(&bucket, &key, |writes| writes.completes += 1);
-        let mut books = self.books();
-        books.uploads.remove(&id);
-        books.parts.remove(&id);
-        drop(books);
-        Ok(answer)
+        // A client that goes away must not stop the work half-way, as dropping this future would: a real server either
+        // completes an upload or leaves it as it is.
+        let store = self.clone();
+        let work = tokio::spawn(async move { store.complete(req).await });
+        work.await.map_err(s3s::S3Error::internal_error)?
     }
 
     async fn abort_multipart_upload(
