@@ -49,12 +49,19 @@ struct Entry {
     modified: Timestamp,
 }
 
+#[derive(Clone)]
+struct Upload {
+    at: (String, String),
+    /// Held while it is completed: a second request to complete it waits, and then finds it gone.
+    completing: Arc<tokio::sync::Mutex<()>>,
+}
+
 #[derive(Default)]
 struct Books {
     buckets: BTreeMap<String, BTreeMap<String, Entry>>,
     writes: BTreeMap<(String, String), Writes>,
     parts: BTreeMap<String, BTreeMap<i32, Entry>>,
-    uploads: BTreeMap<String, (String, String)>,
+    uploads: BTreeMap<String, Upload>,
     faults: VecDeque<&'static str>,
 }
 
@@ -111,7 +118,7 @@ impl Store {
 
     /// Multipart uploads that were neither completed nor aborted, as `bucket/key`.
     pub fn dangling_uploads(&self) -> Vec<String> {
-        self.books().uploads.values().map(|(bucket, key)| format!("{bucket}/{key}")).collect()
+        self.books().uploads.values().map(|Upload { at: (bucket, key), .. }| format!("{bucket}/{key}")).collect()
     }
 
     /// Makes the next requests fail, one after another: `SlowDown`, `InternalError`, `AccessDenied`.
@@ -171,6 +178,12 @@ impl Store {
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
         let _open = self.open_write(&bucket, &key);
+        let gone = || s3_error!(NoSuchUpload);
+        let upload = self.books().uploads.get(&id).cloned().ok_or_else(gone)?;
+        let _turn = upload.completing.lock().await;
+        if !self.books().uploads.contains_key(&id) {
+            return Err(gone());
+        }
         let answer = self.files.complete_multipart_upload(req).await?;
         self.note_written(&bucket, &key).await?;
         self.count(&bucket, &key, |writes| writes.completes += 1);
@@ -376,7 +389,7 @@ impl S3 for Store {
         let at = (req.input.bucket.clone(), req.input.key.clone());
         let answer = self.files.create_multipart_upload(req).await?;
         if let Some(id) = &answer.output.upload_id {
-            self.books().uploads.insert(id.clone(), at);
+            self.books().uploads.insert(id.clone(), Upload { at, completing: Arc::default() });
         }
         Ok(answer)
     }
@@ -435,9 +448,6 @@ impl S3 for Store {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         self.fault()?;
-        if !self.books().uploads.contains_key(&req.input.upload_id) {
-            return Err(s3_error!(NoSuchUpload));
-        }
         // A client that goes away must not stop the work half-way, as dropping this future would: a real server either
         // completes an upload or leaves it as it is.
         let store = self.clone();
