@@ -46,7 +46,7 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// The rooms in reading order, and which of the earlier ones each may not use all the same. The sandbox may use
-/// `definition` because the evaluator of expressions lives in it.
+/// `definition` because the evaluator of expressions lives in it; `cli` may use the sandbox for checks without a server.
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &[]),
@@ -59,7 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pack", &["machine"]),
     ("coordinator", &[]),
     ("api", &[]),
-    ("cli", &["coordinator", "api", "machine", "journal", "sandbox"]),
+    ("cli", &["coordinator", "api", "machine", "journal"]),
 ];
 
 fn room_of(path: &str) -> Option<&str> {
@@ -142,6 +142,14 @@ fn the_check_of_layers_sees_what_it_must() {
     assert!(may_use("sandbox", "definition") && !may_use("capability", "coordinator") && may_use("api", "coordinator"));
 }
 
+/// Whether a line names the crate itself and not one of our modules with its name (`journal::sled::`).
+fn names(line: &str, door: &str) -> bool {
+    line.match_indices(door).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|letter| letter == ':' || letter == '_' || letter.is_ascii_alphanumeric())
+    })
+}
+
 #[test]
 fn each_third_party_door_is_where_it_belongs() {
     let doors: &[(&str, &[&str])] = &[
@@ -151,12 +159,21 @@ fn each_third_party_door_is_where_it_belongs() {
         ("serde_yaml::", &["host/src/definition/yaml.rs", "tests/"]),
         ("saphyr_parser::", &["host/src/definition/yaml.rs", "host/src/definition/yaml/"]),
         ("cap_std::", &["host/src/pack/", "host/src/sandbox/"]),
-        ("unsafe_code", &["host/src/sandbox/", "host/src/journal/", "tests/"]),
+        // In the last two it stands on generated code only.
+        (
+            "unsafe_code",
+            &[
+                "host/src/sandbox/",
+                "host/src/journal/",
+                "host/expression-guest/src/component.rs",
+                "tests/guest-programs/src/lib.rs",
+            ],
+        ),
     ];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         for (door, rooms) in doors {
-            let used = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(door));
+            let used = text.lines().any(|line| !line.trim_start().starts_with("//") && names(line, door));
             if used && path != "tests/tests/tidy.rs" && !rooms.iter().any(|room| path.starts_with(room)) {
                 wrong.push(format!("{path} uses `{door}`; its place is {rooms:?}"));
             }

@@ -1,3 +1,5 @@
+//! What the catalog finds, changes and refuses.
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;

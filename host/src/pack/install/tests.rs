@@ -1,3 +1,5 @@
+//! What an installation refuses, and that it leaves nothing behind.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Every mistake in `pack.yaml` with its place and cure.
+
 use super::*;
 
 const FULL: &str = include_str!("../../../tests/fixtures/pack-format-1.yaml");
