@@ -10,6 +10,8 @@ use anyhow::{Context, ensure};
 #[derive(Debug, Clone)]
 pub struct Binaries {
     folder: PathBuf,
+    /// Whether servers start with what earlier ones of the same build compiled.
+    warm: bool,
 }
 
 impl Binaries {
@@ -28,13 +30,18 @@ impl Binaries {
     /// # Errors
     /// When they are not there.
     pub fn beside() -> anyhow::Result<Self> {
-        let binaries = Self { folder: profile_folder()? };
+        let binaries = Self { folder: profile_folder()?, warm: false };
         ensure!(
             binaries.orchestrator().exists() && binaries.orchctl().exists(),
             "there are no programs in {}: run `cargo build --workspace --bins` in the same profile",
             binaries.folder.display()
         );
         Ok(binaries)
+    }
+
+    /// Where tests keep compiled components between servers; demos and measurements start cold.
+    pub(crate) fn warm_data(&self) -> Option<PathBuf> {
+        self.warm.then(|| self.folder.join("warm-data"))
     }
 
     /// The server.
@@ -104,5 +111,5 @@ fn build() -> anyhow::Result<Binaries> {
         .status()
         .context("run cargo")?;
     ensure!(status.success(), "the programs under test do not build");
-    Ok(Binaries { folder })
+    Ok(Binaries { folder, warm: true })
 }

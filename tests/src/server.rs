@@ -2,6 +2,7 @@
 //! however that happens.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +34,14 @@ impl Server {
     /// # Errors
     /// When it ends before it is ready; the text has the end of its log.
     pub async fn start(binaries: &Binaries, directory: &Path) -> anyhow::Result<Self> {
+        let warm = binaries.warm_data();
+        if let Some(warm) = &warm {
+            copy_cache(warm, &directory.join("data"))?;
+        }
         let (child, url, ready_after) = spawn(binaries, directory).await?;
+        if let Some(warm) = &warm {
+            keep_cache(&directory.join("data"), warm)?;
+        }
         Ok(Self { binaries: binaries.clone(), directory: directory.to_owned(), child, url, ready_after })
     }
 
@@ -87,6 +95,46 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What makes a start warm: compiled components, and the key that vouches for them.
+const CACHE: [&str; 2] = ["key", "cache"];
+
+/// Gives a new data directory the cache that an earlier server of these tests filled: compiling the evaluator of
+/// expressions takes an unoptimised server many seconds.
+fn copy_cache(warm: &Path, data: &Path) -> anyhow::Result<()> {
+    if !warm.exists() || data.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(data)?;
+    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))?;
+    CACHE.iter().try_for_each(|name| copy(&warm.join(name), &data.join(name)))
+}
+
+/// Keeps a server's cache for those to come; the first one wins.
+fn keep_cache(data: &Path, warm: &Path) -> anyhow::Result<()> {
+    if warm.exists() {
+        return Ok(());
+    }
+    let parent = warm.parent().context("the warm data lies in a folder")?;
+    let copied = tempfile::tempdir_in(parent)?;
+    CACHE.iter().try_for_each(|name| copy(&data.join(name), &copied.path().join(name)))?;
+    // Somebody else may have been faster, which is as good.
+    let _ = std::fs::rename(copied.path(), warm);
+    Ok(())
+}
+
+/// Copies a file or a folder with everything in it.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if !from.is_dir() {
+        return std::fs::copy(from, to).map(drop).with_context(|| format!("copy {}", from.display()));
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 /// A server that is not ready yet; ended when whoever waits for it gives up.

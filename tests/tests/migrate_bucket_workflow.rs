@@ -154,7 +154,7 @@ async fn orders_end_as_their_script_says() {
         attempts_max: 8,
     })
     .expect("a sandbox");
-    let evaluator = Arc::new(Expressions::new(&sandbox).expect("an evaluator"));
+    let evaluator = Expressions::new(&sandbox).expect("an evaluator");
     let declared = Declared(serde_yaml::from_str(&read("pack.yaml")).expect("YAML"));
     let path = format!("workflows/{}.yaml", script.workflow);
     let compiled = compile(Source { path: &path, text: &read(&path) }, &declared, &*evaluator);

@@ -364,27 +364,28 @@ impl<'w, W: Wire> Copier<'w, W> {
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         job.tries += 1;
         match trouble {
-            Trouble::Fatal(error) => Err(error),
-            Trouble::Again { .. } | Trouble::Changed if job.tries >= TRIES => Err(trouble.into_error()),
+            Trouble::Fatal(error) => return Err(error),
+            Trouble::Again { .. } | Trouble::Changed if job.tries >= TRIES => return Err(trouble.into_error()),
             // The body went with the request, so that it is read again. To the end of the queue: a busy server gets a pause.
-            Trouble::Again { .. } if step == Step::Put => Ok(self.ready.push_back((key, Step::Get))),
-            Trouble::Again { .. } => Ok(self.ready.push_back((key, step))),
-            Trouble::Changed => self.begin_again(key, Step::Head),
+            Trouble::Again { .. } if step == Step::Put => self.ready.push_back((key, Step::Get)),
+            Trouble::Again { .. } => self.ready.push_back((key, step)),
+            Trouble::Changed => return self.begin_again(key, Step::Head),
             Trouble::Missing(_) if step == Step::Abort => {
                 self.state.uploads.remove(&key);
-                Ok(self.cut(key))
+                self.cut(key);
             }
             Trouble::Missing(_) if matches!(step, Step::Get | Step::Head | Step::Stream) => {
                 log::warn!("`{key}` left the source while it was copied");
-                Ok(self.finished(&key, |counts, _| counts.vanished += 1))
+                self.finished(&key, |counts, _| counts.vanished += 1);
             }
             Trouble::Missing(_) if step == Step::Compare => {
                 let first = self.first_step(&self.jobs[&key].object);
-                Ok(self.ready.push_back((key, first)))
+                self.ready.push_back((key, first));
             }
             // An upload that the destination no longer knows: it may be completed already, and only the answer was lost.
-            Trouble::Missing(_) => self.begin_again(key, Step::Compare),
+            Trouble::Missing(_) => return self.begin_again(key, Step::Compare),
         }
+        Ok(())
     }
 
     /// Forgets what was begun for an object and starts with a fresh look at it.

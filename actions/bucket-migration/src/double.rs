@@ -30,6 +30,9 @@ struct Upload {
     parts: BTreeMap<u32, Vec<u8>>,
 }
 
+/// Something that a third party does to the world.
+pub type Deed = fn(&mut World);
+
 pub struct World {
     pub source: BTreeMap<String, Stored>,
     pub destination: Option<BTreeMap<String, Stored>>,
@@ -48,7 +51,7 @@ pub struct World {
     /// Exchanges that have ended.
     pub ended: u64,
     /// Called before an exchange takes effect, once its number is reached.
-    pub meanwhile: Option<(u64, fn(&mut World))>,
+    pub meanwhile: Option<(u64, Deed)>,
     pub reported: Vec<(u64, u64)>,
     random: u64,
 }

@@ -36,7 +36,7 @@ pub fn plan<W: Wire>(wire: &W, input: &Buckets) -> Result<Output, Error> {
         output.objects += 1;
         output.bytes += object.size;
         output.largest = output.largest.max(object.size);
-        if output.objects % REPORT_OBJECTS == 0 {
+        if output.objects.is_multiple_of(REPORT_OBJECTS) {
             wire.report(&input.measures(output.objects, output.bytes));
         }
     }

@@ -201,7 +201,7 @@ pub struct Problem {
     /// Seconds after which another attempt may succeed.
     pub retry_after: Option<u32>,
     /// The methods a route takes, for `method-not-allowed`.
-    allow: Option<HeaderValue>,
+    allow: Option<String>,
 }
 
 /// One error with its place.
@@ -328,9 +328,9 @@ impl Problem {
     pub fn of_bare(response: &Response) -> Self {
         match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allow = response.headers().get(header::ALLOW).cloned();
-                let methods = allow.as_ref().and_then(|allow| allow.to_str().ok()).unwrap_or("another method");
-                Self { allow: allow.clone(), ..Self::new(Kind::MethodNotAllowed, format!("use {methods}")) }
+                let allow = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+                let detail = format!("use {}", allow.unwrap_or("another method"));
+                Self { allow: allow.map(str::to_owned), ..Self::new(Kind::MethodNotAllowed, detail) }
             }
             StatusCode::NOT_FOUND => unknown_route(),
             StatusCode::PAYLOAD_TOO_LARGE => Self::new(Kind::BodyTooLarge, "send less"),
@@ -349,7 +349,7 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(allow) = self.allow {
+        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
         response

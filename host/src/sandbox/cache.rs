@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_changed_file_is_compiled_again_and_replaced() {
-        let changes: [(&str, fn(&mut Vec<u8>)); 7] = [
+        type Change = fn(&mut Vec<u8>);
+        let changes: [(&str, Change); 7] = [
             ("its last byte", |bytes| *bytes.last_mut().unwrap() ^= 1),
             ("the middle", |bytes| {
                 let middle = bytes.len() / 2;

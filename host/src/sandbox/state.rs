@@ -1,6 +1,7 @@
 //! What a `wasmtime::Store` holds for one attempt: the guest's capabilities, its limits, and a WASI that offers nothing.
 
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::p2::bindings::random::insecure_seed;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::limits::Limits;
@@ -47,8 +48,25 @@ impl WasiView for State {
     }
 }
 
+/// The seed of a guest's hash maps. It is the one thing of WASI that nearly every Rust guest asks for, so it does not
+/// make the rest of it.
+struct Seed;
+
+impl HasData for Seed {
+    type Data<'a> = Self;
+}
+
+impl insecure_seed::Host for Seed {
+    fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
+        Ok(rand::random())
+    }
+}
+
 /// Links everything an action may import.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    insecure_seed::add_to_linker::<_, Seed>(linker, |_| Seed)?;
+    linker.allow_shadowing(false);
     Action::add_to_linker::<_, HasSelf<Guest>>(linker, |state| &mut state.guest)
 }

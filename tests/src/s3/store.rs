@@ -523,7 +523,7 @@ impl Page {
             contents: Some(contents),
             common_prefixes: Some(prefixes.collect()),
             is_truncated: Some(self.next.is_some()),
-            next_continuation_token: self.next.map(|key| hex::encode(key)),
+            next_continuation_token: self.next.map(hex::encode),
             key_count: i32::try_from(count).ok(),
             max_keys: i32::try_from(most).ok(),
             name: Some(input.bucket),

@@ -167,7 +167,7 @@ fn measure(measure: &Json) -> String {
     let done = measure.get("done").and_then(Json::as_u64).unwrap_or_default();
     let total = measure.get("total").and_then(Json::as_u64);
     if unit == "bytes" {
-        let mib = |bytes: u64| format!("{}.{}", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20);
+        let mib = |bytes: u64| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
         let total = total.map(|total| format!("/{}", mib(total))).unwrap_or_default();
         return format!("{}{total} MiB", mib(done));
     }

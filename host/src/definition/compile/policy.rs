@@ -171,7 +171,6 @@ impl<'a> Compiler<'a> {
         Some((from, to))
     }
 
-    #[expect(clippy::type_complexity, reason = "three limits that are taken apart at once by the only caller")]
     fn limit(&mut self, tree: &'a Tree) -> Option<(Option<u32>, Option<SignedDuration>, Option<SignedDuration>)> {
         self.map(tree, "`limit`")?;
         self.keys(tree, "`limit`", &["attempt", "duration"], &[]);
