@@ -41,7 +41,7 @@ async fn a_multipart_upload_keeps_bytes_and_metadata_and_leaves_no_parts() {
     assert!(head["etag"].to_str().expect("text").ends_with("-2\""));
     assert!(server.store.dangling_uploads().is_empty());
     let writes = server.store.writes("bucket")["big"];
-    assert_eq!((writes.puts, writes.completes, writes.parts, writes.open), (0, 1, 2, 0));
+    assert_eq!((writes.puts, writes.completes, writes.parts, writes.late), (0, 1, 2, 0));
     // A server started again over the same files knows the same objects.
     let again = S3Server::start(dir.path(), "access", "secret").await.expect("starts again");
     assert_eq!(

@@ -139,7 +139,8 @@ fn took(task: &Value) -> Option<Duration> {
     at("endedAt")?.duration_since(at("startedAt")?).try_into().ok()
 }
 
-/// The same by rclone: `copy`, then `check --download`, which reads both sides.
+/// The same by rclone with its own settings but for the concurrency: `copy`, then `check`, which compares digests as the
+/// servers tell them.
 async fn rclone(
     scene: &Scene,
     source: &str,
@@ -152,15 +153,16 @@ async fn rclone(
         let S3Server { url, access, secret, .. } = server;
         format!(
             "[{name}]\ntype = s3\nprovider = Other\nendpoint = {url}\nregion = {REGION}\naccess_key_id = {access}\n\
-             secret_access_key = {secret}\nforce_path_style = true\nchunk_size = 8Mi\n\n"
+             secret_access_key = {secret}\nforce_path_style = true\nlist_version = 2\n\
+             list_url_encode = true\nno_check_bucket = true\n\n"
         )
     };
     std::fs::write(&config, remote("source", &scene.source) + &remote("destination", &scene.destination))?;
     scene.destination.client().create_bucket(destination).await?;
     let start = Instant::now();
-    run_rclone(&config, concurrency, "copy", &["--s3-upload-concurrency", "4"], source, destination).await?;
+    run_rclone(&config, concurrency, "copy", source, destination).await?;
     let copy = start.elapsed();
-    run_rclone(&config, concurrency, "check", &["--one-way"], source, destination).await?;
+    run_rclone(&config, concurrency, "check", source, destination).await?;
     Ok(Best { copy, whole: start.elapsed() })
 }
 
@@ -168,7 +170,6 @@ async fn run_rclone(
     config: &Path,
     concurrency: usize,
     verb: &str,
-    more: &[&str],
     source: &str,
     destination: &str,
 ) -> anyhow::Result<()> {
@@ -177,7 +178,6 @@ async fn run_rclone(
         .arg("--config")
         .arg(config)
         .args([verb, "--transfers", &concurrency, "--checkers", &concurrency, "--quiet"])
-        .args(more)
         .args([format!("source:{source}"), format!("destination:{destination}")])
         // A setting for another network's certificates would be taken for these servers, too.
         .env_remove("AWS_CA_BUNDLE")

@@ -5,10 +5,10 @@
 //! Known limits that stay: `a` and `a/b` cannot both exist (keys are paths), and empty or dotted path segments are
 //! not kept.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Context;
@@ -38,8 +38,8 @@ pub struct Writes {
     pub completes: u32,
     /// Parts that were stored.
     pub parts: u32,
-    /// Plain uploads and completions under way now.
-    pub open: u32,
+    /// Plain uploads and completions that took effect after the client that sent them was declared gone.
+    pub late: u32,
 }
 
 #[derive(Clone)]
@@ -65,6 +65,11 @@ struct Books {
     faults: VecDeque<&'static str>,
 }
 
+tokio::task_local! {
+    /// How many clients were gone when the connection that is served was accepted.
+    pub(super) static GONE_BEFORE: u64;
+}
+
 /// The stored buckets with their index. Cheap to clone; all clones are the same store.
 #[derive(Clone)]
 pub struct Store {
@@ -72,6 +77,7 @@ pub struct Store {
     root: PathBuf,
     books: Arc<Mutex<Books>>,
     page_max: Arc<AtomicU32>,
+    clients_gone: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -81,7 +87,8 @@ impl Store {
         let root = dir.canonicalize()?;
         let files = FileSystem::new(&root).map_err(|error| anyhow::anyhow!("open {}: {error:?}", root.display()))?;
         let page_max = Arc::new(AtomicU32::new(PAGE_MAX));
-        let store = Self { files: Arc::new(files), root, books: Arc::default(), page_max };
+        let (books, clients_gone) = (Arc::default(), Arc::default());
+        let store = Self { files: Arc::new(files), root, books, page_max, clients_gone };
         store.index().await?;
         Ok(store)
     }
@@ -111,9 +118,14 @@ impl Store {
         books.writes.iter().filter(|((b, _), _)| b == bucket).map(|((_, key), writes)| (key.clone(), *writes)).collect()
     }
 
-    /// The keys of a bucket that are being written at this moment.
-    pub fn open_writes(&self, bucket: &str) -> BTreeSet<String> {
-        self.writes(bucket).into_iter().filter(|(_, writes)| writes.open > 0).map(|(key, _)| key).collect()
+    /// Counts one more client as gone; see [`super::S3Server::clients_are_gone`].
+    pub(super) fn clients_are_gone(&self) {
+        self.clients_gone.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many clients were declared gone.
+    pub(super) fn clients_gone(&self) -> u64 {
+        self.clients_gone.load(Ordering::SeqCst)
     }
 
     /// Multipart uploads that were neither completed nor aborted, as `bucket/key`.
@@ -149,15 +161,17 @@ impl Store {
         }
     }
 
-    /// Marks a key as being written until the guard is dropped, however the request ends.
-    fn open_write(&self, bucket: &str, key: &str) -> OpenWrite {
-        let at = (bucket.to_owned(), key.to_owned());
-        self.books().writes.entry(at.clone()).or_default().open += 1;
-        OpenWrite { books: Arc::clone(&self.books), at }
-    }
-
     fn count(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
         what(self.books().writes.entry((bucket.to_owned(), key.to_owned())).or_default());
+    }
+
+    /// Counts an object that was stored by a request of this task.
+    fn count_stored(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
+        let late = GONE_BEFORE.try_with(|gone| *gone < self.clients_gone()).unwrap_or(false);
+        self.count(bucket, key, |writes| {
+            what(writes);
+            writes.late += u32::from(late);
+        });
     }
 
     async fn note_written(&self, bucket: &str, key: &str) -> S3Result<()> {
@@ -177,7 +191,6 @@ impl Store {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
-        let _open = self.open_write(&bucket, &key);
         let gone = || s3_error!(NoSuchUpload);
         let upload = self.books().uploads.get(&id).cloned().ok_or_else(gone)?;
         let _turn = upload.completing.lock().await;
@@ -186,7 +199,7 @@ impl Store {
         }
         let answer = self.files.complete_multipart_upload(req).await?;
         self.note_written(&bucket, &key).await?;
-        self.count(&bucket, &key, |writes| writes.completes += 1);
+        self.count_stored(&bucket, &key, |writes| writes.completes += 1);
         let mut books = self.books();
         books.uploads.remove(&id);
         books.parts.remove(&id);
@@ -201,20 +214,6 @@ impl Store {
 
     fn etag(&self, bucket: &str, key: &str) -> Option<String> {
         self.books().buckets.get(bucket)?.get(key).map(|entry| entry.etag.clone())
-    }
-}
-
-struct OpenWrite {
-    books: Arc<Mutex<Books>>,
-    at: (String, String),
-}
-
-impl Drop for OpenWrite {
-    fn drop(&mut self) {
-        let mut books = self.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(writes) = books.writes.get_mut(&self.at) {
-            writes.open -= 1;
-        }
     }
 }
 
@@ -332,10 +331,9 @@ impl S3 for Store {
         if !self.books().buckets.contains_key(&bucket) {
             return Err(s3_error!(NoSuchBucket));
         }
-        let _open = self.open_write(&bucket, &key);
         let answer = self.files.put_object(req).await?;
         self.note_written(&bucket, &key).await?;
-        self.count(&bucket, &key, |writes| writes.puts += 1);
+        self.count_stored(&bucket, &key, |writes| writes.puts += 1);
         Ok(answer)
     }
 
@@ -451,7 +449,8 @@ impl S3 for Store {
         // A client that goes away must not stop the work half-way, as dropping this future would: a real server either
         // completes an upload or leaves it as it is.
         let store = self.clone();
-        let work = tokio::spawn(async move { store.complete(req).await });
+        let gone = GONE_BEFORE.try_with(|gone| *gone).unwrap_or(u64::MAX);
+        let work = tokio::spawn(GONE_BEFORE.scope(gone, async move { store.complete(req).await }));
         work.await.map_err(s3s::S3Error::internal_error)?
     }
 
