@@ -168,7 +168,7 @@ async fn reveals_secrets_only_where_granted_and_recorded() {
         "{results}"
     );
     assert_eq!(text(1), "revealed: hunter2hunter2");
-    assert!(text(2).starts_with("missing") && text(2).contains("orchctl secret put gone"), "{results}");
+    assert!(text(2).starts_with("missing") && text(2).contains("orchctl secret set gone"), "{results}");
     assert!(text(3).starts_with("denied"), "{results}");
     assert_eq!(*boundary.observer.revealed.lock().unwrap(), ["stored"]);
     assert!(!boundary.observer.text().contains("hunter2"), "a revealed secret is hidden in the log");
@@ -203,7 +203,7 @@ async fn sends_only_what_is_granted() {
         ["denied", "denied", "denied", invalid, invalid, invalid, invalid, invalid, invalid, invalid, invalid];
     assert_eq!(kinds, expected, "{results}");
     assert!(results[0][1].as_str().unwrap().contains("uses: { connections: [other] }"), "{results}");
-    assert!(results[0][1].as_str().unwrap().contains("orchctl pack grant guests --connection other="), "{results}");
+    assert!(results[0][1].as_str().unwrap().contains("orchctl pack grant guests other="), "{results}");
     assert!(results[1][1].as_str().unwrap().contains("--host api.example"), "{results}");
     assert_eq!(outside.requests().len(), 0);
 }

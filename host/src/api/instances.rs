@@ -16,6 +16,8 @@ use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
 use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
 use crate::coordinator::{Start, StartError, Started};
+use crate::definition::schema;
+use crate::machine::values::violations;
 use crate::model::{InstanceId, Json as Data, PackName, ServiceName, WorkflowName};
 
 /// Seconds a request may wait for an instance's end: below the common limits of proxies.
@@ -193,6 +195,7 @@ fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) 
         }
         (Some(service), None, None) if asked.version.is_none() => {
             let found = rooms.catalog.service(&service).ok_or_else(|| Problem::unknown_service(&service))?;
+            check_order(rooms, &service, &input)?;
             let (pack, version) = (found.pack.clone(), Some(found.version.clone()));
             Ok(Start {
                 pack,
@@ -206,6 +209,17 @@ fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) 
         }
         _ => Err(Problem::new(Kind::InvalidBody, "give either `service`, or `pack` and `workflow`")
             .with([Fault::at("", "give either `service`, or `pack` (with or without `version`) and `workflow`")])),
+    }
+}
+
+/// Holds an order to the schema that its service has of its own; the workflow's is checked where the instance starts.
+fn check_order(rooms: &Rooms, service: &ServiceName, input: &Data) -> Result<(), Problem> {
+    let Some(schema) = rooms.catalog.service_schema(service).map_err(Problem::internal)? else { return Ok(()) };
+    let validator = schema::compile(&schema).map_err(Problem::internal)?;
+    let empty = Data::Object(serde_json::Map::new());
+    match violations(&validator, if input.is_null() { &empty } else { input }) {
+        none if none.is_empty() => Ok(()),
+        found => Err(StartError::InvalidInput(found).into()),
     }
 }
 

@@ -7,12 +7,7 @@ const SHOWN_CHARS_MAX: usize = 100;
 
 pub(super) fn connection(granted: &Granted, name: &str) -> String {
     let name = shown(name);
-    text(
-        granted,
-        &format!("connection `{name}`"),
-        &format!("connections: [{name}]"),
-        &format!("--connection {name}=<connection>"),
-    )
+    text(granted, &format!("connection `{name}`"), &format!("connections: [{name}]"), &format!("{name}=<connection>"))
 }
 
 pub(super) fn host(granted: &Granted, host: &str) -> String {

@@ -12,7 +12,7 @@ impl store::Host for Guest {
             return Err(Error::Denied(denial::secret(&self.granted, &name)));
         };
         let missing =
-            || Error::Missing(format!("secret `{stored}` is not stored; store it: `orchctl secret put {stored}`"));
+            || Error::Missing(format!("secret `{stored}` is not stored; store it: `orchctl secret set {stored}`"));
         let value = match secrets.reveal(&stored) {
             Ok(value) => value.ok_or_else(missing)?,
             Err(error) => {

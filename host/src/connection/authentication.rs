@@ -75,7 +75,7 @@ fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>
             Ok(value)
         }
         Ok(None) => Err(SendError::Unavailable(format!(
-            "the connection's secret `{name}` is not stored; store it: `orchctl secret put {name}`"
+            "the connection's secret `{name}` is not stored; store it: `orchctl secret set {name}`"
         ))),
         Err(error) => {
             tracing::error!(secret = %name, %error, "a connection's secret cannot be read");
@@ -133,6 +133,6 @@ mod tests {
         check(Authentication::Bearer { token: secret("good") }, "authorization", Ok("Bearer s3cret")).await;
         check(header(secret("good")), "x-auth-token", Ok("s3cret")).await;
         check(header(secret("bad")), "x-auth-token", Err("store it again")).await;
-        check(Authentication::Bearer { token: secret("gone") }, "", Err("orchctl secret put gone")).await;
+        check(Authentication::Bearer { token: secret("gone") }, "", Err("orchctl secret set gone")).await;
     }
 }

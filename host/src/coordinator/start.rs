@@ -219,14 +219,12 @@ fn replay(shared: &Shared, key: &Key) -> Result<Option<Started>, StartError> {
 
 impl Key {
     fn of(key: &str, start: &Start) -> Self {
-        let asked = serde_json::json!([
-            start.pack,
-            start.version,
-            start.workflow,
-            start.service,
-            start.name,
-            sorted(&start.input),
-        ]);
+        let what = match &start.service {
+            // Which version a service stands for may change between two tries of one order.
+            Some(service) => serde_json::json!([service]),
+            None => serde_json::json!([start.pack, start.version, start.workflow]),
+        };
+        let asked = serde_json::json!([what, start.name, sorted(&start.input)]);
         let request = hex::encode(Sha256::digest(asked.to_string()));
         Self { hash: Sha256::digest(key).into(), request }
     }

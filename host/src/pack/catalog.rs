@@ -220,11 +220,33 @@ impl Catalog {
 
     /// One service.
     pub fn service(&self, name: &ServiceName) -> Option<ServiceView> {
-        self.services().into_iter().find(|service| service.name == *name)
+        let (pack, service) = self.declared(name)?;
+        Some(self.view_of(&pack, &service))
+    }
+
+    /// The schema that a service has of its own, beside its workflow's: an order has to fit both.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn service_schema(&self, name: &ServiceName) -> Result<Option<Json>, CatalogError> {
+        let Some((pack, Service { input: Some(path), .. })) = self.declared(name) else { return Ok(None) };
+        Ok(Some(self.store.schema(pack.digest, &path)?))
+    }
+
+    fn declared(&self, name: &ServiceName) -> Option<(Arc<Pack>, Service)> {
+        let packs = self.read();
+        packs.latests().find_map(|pack| {
+            let service = pack.manifest.services.iter().find(|service| service.name == *name)?;
+            Some((pack.clone(), service.clone()))
+        })
     }
 
     fn services_of(&self, pack: &Arc<Pack>) -> Vec<ServiceView> {
-        let view = |service: &Service| ServiceView {
+        pack.manifest.services.iter().map(|service| self.view_of(pack, service)).collect()
+    }
+
+    fn view_of(&self, pack: &Pack, service: &Service) -> ServiceView {
+        ServiceView {
             name: service.name.clone(),
             group: service.group.clone(),
             description: service.description.clone(),
@@ -232,8 +254,7 @@ impl Catalog {
             version: pack.manifest.version.clone(),
             workflow: service.workflow.clone(),
             input_schema: self.service_input(pack, service),
-        };
-        pack.manifest.services.iter().map(view).collect()
+        }
     }
 
     /// The service's own schema, else its workflow's. A file that cannot be read is logged: the list must not fail.
