@@ -119,7 +119,7 @@ impl Handle {
     }
 
     /// What an instance's attempts logged, in order of time: of each the newest MiB, of all the newest 10,000 lines.
-    /// Lines of an attempt that was under way when the server stopped hard are lost.
+    /// Lines of an attempt that was under way when the server stopped, in whichever way, are lost.
     ///
     /// # Errors
     /// There is no such instance, or the journal cannot be read.
