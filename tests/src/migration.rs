@@ -94,6 +94,8 @@ pub struct Mix {
     pub small: usize,
     /// Objects of 17 to 30 MiB; every other one is uploaded in parts.
     pub large: usize,
+    /// The first number in the objects' names: fills with other numbers have other names.
+    pub first: usize,
     /// Chooses names, sizes and content; the same number gives the same bucket.
     pub seed: u64,
 }
@@ -108,11 +110,12 @@ pub async fn fill(client: &S3Client, bucket: &str, mix: Mix) -> anyhow::Result<T
     for number in 0..mix.small {
         let most = if number % 12 == 5 { 2 * MIB } else { 64 * 1024 };
         let size = if number % 40 == 3 { 0 } else { random.random_range(1..most) };
-        plans.push((name(number, &mut random), size, false, random.random()));
+        plans.push((name(mix.first + number, &mut random), size, false, random.random()));
     }
     for number in 0..mix.large {
         let size = random.random_range(17 * MIB..30 * MIB);
-        plans.push((format!("large files/film {number} + subtitles.mkv"), size, number % 2 == 0, random.random()));
+        let film = mix.first + number;
+        plans.push((format!("large files/film {film} + subtitles.mkv"), size, number % 2 == 0, random.random()));
     }
     let totals = Totals { objects: plans.len(), bytes: plans.iter().map(|plan| plan.1 as u64).sum() };
     stream::iter(plans.into_iter().map(Ok))

@@ -27,7 +27,7 @@ async fn a_migration_survives_kills_at_random_moments() {
     let mut kills = 0;
     let mut ids: Vec<String> = Vec::new();
     for round in 0.. {
-        let mix = Mix { small: 400, large: 3, seed: seed.wrapping_add(round) };
+        let mix = Mix { small: 400, large: 3, first: 1000 * round, seed: seed.wrapping_add(round as u64) };
         fill(&scene.source.client(), SOURCE, mix).await.expect("filled");
         let key = format!("round-{round}");
         let ordered = scene.rest().order(SERVICE, Scene::order(true), &key).await.expect("ordered");

@@ -94,6 +94,8 @@ struct Job {
     /// How often it was begun again. An exchange of an earlier epoch belongs to an upload that is gone: its end says
     /// nothing about the present one.
     epoch: u8,
+    /// Whether a stream of the whole object broke off.
+    broke: bool,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     /// Entity tags of stored parts, by number.
@@ -304,8 +306,8 @@ impl<'w, W: Wire> Copier<'w, W> {
     fn cut(&mut self, key: String) {
         let Some(job) = self.jobs.get(&key) else { return };
         let step = match self.state.uploads.get(&key) {
-            _ if job.object.size <= parts::WHOLE_MAX => Step::Stream,
             Some(upload) if upload.of(&job.object) => Step::Parts(0),
+            _ if parts::goes_whole(&job.object, job.broke) => Step::Stream,
             Some(_) => Step::Abort,
             None => Step::Create,
         };
@@ -368,6 +370,10 @@ impl<'w, W: Wire> Copier<'w, W> {
             Trouble::Again { .. } | Trouble::Changed if job.tries >= TRIES => return Err(trouble.into_error()),
             // The body went with the request, so that it is read again. To the end of the queue: a busy server gets a pause.
             Trouble::Again { .. } if step == Step::Put => self.ready.push_back((key, Step::Get)),
+            Trouble::Again { .. } if step == Step::Stream => {
+                job.broke = true;
+                self.ready.push_back((key, Step::Head));
+            }
             Trouble::Again { .. } => self.ready.push_back((key, step)),
             Trouble::Changed => return self.begin_again(key, Step::Head),
             Trouble::Missing(_) if step == Step::Abort => {
@@ -476,7 +482,15 @@ impl Step {
 
 impl Job {
     fn new(object: Object) -> Self {
-        Self { object, tries: 0, epoch: 0, headers: Vec::new(), body: Vec::new(), stored: BTreeMap::new() }
+        Self {
+            object,
+            tries: 0,
+            epoch: 0,
+            broke: false,
+            headers: Vec::new(),
+            body: Vec::new(),
+            stored: BTreeMap::new(),
+        }
     }
 
     /// Whether an answer about the destination's object says that it is a copy, in parts, of this very object.

@@ -4,8 +4,12 @@ use crate::s3::Object;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Up to here an object goes in one stream; above it in parts, several at once.
-pub const WHOLE_MAX: u64 = 16 * MIB;
+/// Up to here an object always goes in one stream.
+const WHOLE_MAX: u64 = 16 * MIB;
+
+/// Up to here an object whose source was written in one stream goes in one stream, too: both copies then have the same
+/// entity tag, and a server that assembles parts has to move every byte a second time.
+const WHOLE_AS_SOURCE_MAX: u64 = 200 * MIB;
 
 /// Up to here an object passes through the guest's memory: one request to read it with its metadata and one to write
 /// it, where a streamed one needs a third request first, because its metadata must be known before the stream starts.
@@ -22,6 +26,16 @@ const PARTS_MAX: u64 = 1_000;
 
 /// Part lengths that common tools use, in MiB, the commonest first.
 const USED_ELSEWHERE: [u64; 14] = [8, 5, 16, 10, 15, 20, 25, 32, 50, 64, 100, 128, 256, 512];
+
+/// Whether an object goes in one stream; else in parts, several at once. `broke` says that a stream of it has broken off:
+/// parts lose less the next time.
+pub fn goes_whole(object: &Object, broke: bool) -> bool {
+    let whole = match object.in_parts() || broke {
+        true => WHOLE_MAX,
+        false => WHOLE_AS_SOURCE_MAX,
+    };
+    object.size <= whole
+}
 
 /// The part length for an object, in bytes.
 ///
@@ -66,6 +80,20 @@ mod tests {
         check(20_000 * MIB, "plain", 20);
         check(20_000 * MIB + 1, "plain", 21);
         check(0, "d41d-0", 8);
+    }
+
+    #[test]
+    fn an_object_goes_whole_as_its_source_did_unless_a_stream_broke() {
+        let check = |size: u64, etag: &str, broke: bool, whole: bool| {
+            let object = Object { key: "k".into(), size, etag: etag.into() };
+            assert_eq!(goes_whole(&object, broke), whole, "{size} {etag} {broke}");
+        };
+        for (etag, broke) in [("plain", false), ("plain", true), ("d41d-2", false), ("d41d-2", true)] {
+            check(16 * MIB, etag, broke, true);
+            check(16 * MIB + 1, etag, broke, (etag, broke) == ("plain", false));
+            check(200 * MIB + 1, etag, broke, false);
+        }
+        check(200 * MIB, "plain", false, true);
     }
 
     #[test]

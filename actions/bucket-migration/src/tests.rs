@@ -29,7 +29,7 @@ fn fill(double: &Double, small: usize) {
         world.put(name, body(n * 2, n as u8), None);
     }
     world.put("middle", body(MIB, 9), None);
-    world.put("large", body(17 * MIB, 3), None);
+    world.put("large", body(17 * MIB, 3), Some(6 * MIB));
     world.put("large in parts of five", body(18 * MIB, 4), Some(5 * MIB));
 }
 
@@ -73,7 +73,7 @@ fn a_bucket_is_planned_copied_verified_and_emptied() {
     check_equal(&double.0.borrow());
     assert!(double.0.borrow().writes.values().all(|writes| *writes == 1));
     let found = verify::verify(&double, &input, None).expect("verified");
-    // The large object that was uploaded whole has another entity tag in parts; the one in parts was cut alike.
+    // The large object in parts of an unusual length has another entity tag; the one in parts of five was cut alike.
     assert_eq!((found.objects, found.by_content, found.difference_count), (67, 1, 0));
     let deleted = delete::delete(&double, &input).expect("deleted");
     assert_eq!((deleted.deleted, deleted.kept, deleted.bytes), (67, 0, planned.bytes));
@@ -122,7 +122,7 @@ fn no_kill_and_no_trouble_loses_or_repeats_an_object() {
 fn a_killed_upload_goes_on_with_the_parts_it_has() {
     let _outside = Outside::new();
     let double = Double::new(5);
-    double.0.borrow_mut().put("large", body(40 * MIB, 1), None);
+    double.0.borrow_mut().put("large", body(40 * MIB, 1), Some(8 * MIB));
     let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
     // Two listings, head, begin, and three parts; the kill comes at the fourth.
     double.0.borrow_mut().kill_after = Some(8);
@@ -140,7 +140,7 @@ fn a_killed_upload_goes_on_with_the_parts_it_has() {
 fn a_completion_whose_answer_is_lost_is_not_repeated() {
     let _outside = Outside::new();
     let double = Double::new(13);
-    double.0.borrow_mut().put("large", body(17 * MIB, 1), None);
+    double.0.borrow_mut().put("large", body(17 * MIB, 1), Some(8 * MIB));
     // Two listings, head, begin, three parts; the eighth exchange is the completion.
     double.0.borrow_mut().lose_answer = Some(8);
     let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
@@ -150,10 +150,25 @@ fn a_completion_whose_answer_is_lost_is_not_repeated() {
 }
 
 #[test]
+fn a_large_object_goes_in_one_stream_and_in_parts_once_that_broke() {
+    let _outside = Outside::new();
+    let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
+    for (lost, parts) in [(None, 0), (Some(4), 3)] {
+        let double = Double::new(13);
+        double.0.borrow_mut().put("large", body(17 * MIB, 1), None);
+        // Two listings and the head; the fourth exchange is the stream.
+        double.0.borrow_mut().lose_answer = lost;
+        copy::copy(&double, &input, None).expect("copied");
+        assert_eq!(double.0.borrow().parts_written, parts);
+        check_equal(&double.0.borrow());
+    }
+}
+
+#[test]
 fn an_object_that_changes_while_it_is_copied_arrives_whole() {
     let _outside = Outside::new();
     let double = Double::new(6);
-    double.0.borrow_mut().put("large", body(40 * MIB, 1), None);
+    double.0.borrow_mut().put("large", body(40 * MIB, 1), Some(8 * MIB));
     double.0.borrow_mut().meanwhile = Some((6, |world| world.put("large", body(30 * MIB, 2), None)));
     copy::copy(&double, &Double::input(), None).expect("copied");
     check_equal(&double.0.borrow());

@@ -1,5 +1,6 @@
 //! Measures the migration against `rclone` (Debian: `apt-get install rclone`): the same buckets between the same two
-//! servers in the same run, once with many small objects and once with few large ones. Build it with `--release`.
+//! servers in the same run: the demo's mixture, many small objects, few large ones, and large ones that were uploaded in
+//! parts. Build it with `--release`.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +10,8 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use jiff::Timestamp;
 use orchestrator_tests::binaries::Binaries;
-use orchestrator_tests::migration::{SERVICE, Scene, content};
-use orchestrator_tests::s3::{REGION, S3Server};
+use orchestrator_tests::migration::{Mix, SERVICE, Scene, Totals, content, fill};
+use orchestrator_tests::s3::{REGION, S3Client, S3Server};
 use serde_json::{Value, json};
 
 const MIB: usize = 1024 * 1024;
@@ -18,6 +19,9 @@ const MIB: usize = 1024 * 1024;
 /// Compares the throughput of a migration with `rclone copy`.
 #[derive(Parser)]
 struct Arguments {
+    /// Objects of the demo's mixture: one in 50 above 16 MiB.
+    #[arg(long, default_value_t = 600)]
+    mixed: usize,
     /// Small objects, 1 to 32 KiB.
     #[arg(long, default_value_t = 3_000)]
     small: usize,
@@ -66,23 +70,8 @@ async fn main() -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("compare-rclone-").tempdir_in(parent)?;
     let scene = Scene::start(&binaries, directory.path()).await?;
 
-    let client = scene.source.client();
-    for (bucket, count, size) in
-        [("small", arguments.small, None), ("large", arguments.large, Some(arguments.large_mib))]
-    {
-        client.create_bucket(bucket).await?;
-        let mut bytes = 0;
-        for number in 0..count {
-            let length = size.map_or(1024 + number * 7919 % (31 * 1024), |mib| mib * MIB);
-            bytes += length;
-            let key = format!("folder {}/object {number:05}", number % 17);
-            let body = content(length, number as u64);
-            match size {
-                // As common tools upload large objects.
-                Some(_) => client.put_in_parts(bucket, &key, &[], body, 8 * MIB).await?,
-                None => client.put(bucket, &key, &[], body).await?,
-            }
-        }
+    for bucket in [Bucket::Mixed, Bucket::Small, Bucket::Large, Bucket::LargeInParts] {
+        let (bucket, Totals { objects: count, bytes }) = bucket.fill(&scene.source.client(), &arguments).await?;
         println!(
             "\n{bucket}: {count} objects, {:.1} MiB, {} at once",
             bytes as f64 / MIB as f64,
@@ -112,6 +101,45 @@ async fn main() -> anyhow::Result<()> {
         println!("                ratio  {:.2}x", theirs.whole.as_secs_f64() / ours.whole.as_secs_f64());
     }
     Ok(())
+}
+
+/// What is copied.
+#[derive(Debug, Clone, Copy)]
+enum Bucket {
+    /// The demo's: most objects below 64 KiB, some of some MiB, some above 16 MiB.
+    Mixed,
+    Small,
+    Large,
+    LargeInParts,
+}
+
+impl Bucket {
+    /// Makes it; its name and what is in it.
+    async fn fill(self, client: &S3Client, arguments: &Arguments) -> anyhow::Result<(&'static str, Totals)> {
+        let (name, count, size) = match self {
+            Self::Mixed => ("mixed", arguments.mixed, None),
+            Self::Small => ("small", arguments.small, None),
+            Self::Large => ("large", arguments.large, Some(arguments.large_mib * MIB)),
+            Self::LargeInParts => ("large-in-parts", arguments.large, Some(arguments.large_mib * MIB)),
+        };
+        client.create_bucket(name).await?;
+        if let Self::Mixed = self {
+            let large = count / 50;
+            return Ok((name, fill(client, name, Mix { small: count - large, large, first: 0, seed: 1 }).await?));
+        }
+        let mut bytes = 0;
+        for number in 0..count {
+            let length = size.unwrap_or(1024 + number * 7919 % (31 * 1024));
+            bytes += length as u64;
+            let key = format!("folder {}/object {number:05}", number % 17);
+            let body = content(length, number as u64);
+            match self {
+                Self::LargeInParts => client.put_in_parts(name, &key, &[], body, 8 * MIB).await?,
+                _ => client.put(name, &key, &[], body).await?,
+            }
+        }
+        Ok((name, Totals { objects: count, bytes }))
+    }
 }
 
 /// One migration by us: the time of the task that copies, and the time from the order to the result.

@@ -86,7 +86,7 @@ async fn play(arguments: Arguments) -> anyhow::Result<bool> {
 
     step("filling the source bucket");
     let large = LARGE.min(arguments.objects);
-    let mix = Mix { small: arguments.objects - large, large, seed: arguments.seed };
+    let mix = Mix { small: arguments.objects - large, large, first: 0, seed: arguments.seed };
     let totals = fill(&scene.source.client(), SOURCE, mix).await?;
     println!("  {} objects, {}", totals.objects, HumanBytes(totals.bytes));
     let originals = digests(&scene.source.client(), SOURCE).await?;
