@@ -101,7 +101,7 @@ impl Tasks {
     fn entered(&mut self, entered: &Entered, at: Timestamp) {
         let node = self.program.node(entered.node);
         let action = match &node.kind {
-            NodeKind::Act(act) => Some(format!("{}/{}@{}", act.action.pack, act.action.action, act.action.version)),
+            NodeKind::Act(act) => Some(act.callee.to_string()),
             _ => None,
         };
         let input = self.state.input_of(entered.activation);

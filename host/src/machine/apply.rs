@@ -64,7 +64,7 @@ impl State {
             Record::Created(created) => self.created(created, at),
             Record::Started { input, deadline } => self.started(program, input.as_ref(), *deadline),
             Record::Entered(entered) => self.entered(program, entered, at),
-            Record::Skipped { node, parent } => self.skipped(program, *node, *parent),
+            Record::Skipped { node, parent, lane } => self.skipped(program, *node, *parent, *lane),
             Record::Intent { activation, attempt, key, arguments } => {
                 self.intent(program, *activation, *attempt, key, arguments, at)
             }
@@ -84,6 +84,7 @@ impl State {
             Record::Failed { activation, error } => self.failed(*activation, error),
             Record::Retried { activation, retry, due, .. } => self.retried(program, *activation, *retry, *due, at),
             Record::Caught { activation, error } => self.caught(program, *activation, error),
+            Record::Armed { .. } | Record::Matched { .. } | Record::Emitted { .. } => Err("events are not known"),
             Record::CancelAsked { .. } => self.cancel_asked(),
             Record::Ended { end } => self.ended(end),
         }
@@ -100,7 +101,8 @@ impl State {
         self.stage = Stage::Running;
         self.deadline = deadline;
         let input = input.unwrap_or(&self.raw).clone();
-        self.tokens.push_back(Token { parent: None, node: program.scope(program.root).first, input });
+        let node = program.scope(program.root).first;
+        self.tokens.push_back(Token { parent: None, lane: None, node, input });
         Ok(())
     }
 
@@ -108,13 +110,18 @@ impl State {
         if entered.activation.0 != self.activations_made + 1 {
             return Err("its activation's number does not follow the one before");
         }
-        let token = self.take_token(entered.node, entered.parent)?;
+        let token = self.take_token(entered.node, entered.parent, entered.lane)?;
         self.activations_made += 1;
         let input = entered.input.as_ref().unwrap_or(&token.input).clone();
         let body = match &program.node(token.node).kind {
             NodeKind::Scope(block) => {
                 let first = program.scope(block.body).first;
-                self.tokens.push_back(Token { parent: Some(entered.activation), node: first, input: input.clone() });
+                self.tokens.push_back(Token {
+                    parent: Some(entered.activation),
+                    lane: None,
+                    node: first,
+                    input: input.clone(),
+                });
                 Body::Block(Block { stage: BlockStage::Body, retries: 0, tried_at: at, inside: Inside::Running })
             }
             _ => Body::Fresh,
@@ -122,6 +129,7 @@ impl State {
         let activation = Activation {
             id: entered.activation,
             parent: token.parent,
+            lane: token.lane,
             node: token.node,
             raw: token.input,
             input,
@@ -133,10 +141,10 @@ impl State {
         Ok(())
     }
 
-    fn skipped(&mut self, program: &Program, node: NodeId, parent: Option<ActivationId>) -> Legal {
-        let token = self.take_token(node, parent)?;
+    fn skipped(&mut self, program: &Program, node: NodeId, parent: Option<ActivationId>, lane: Option<u64>) -> Legal {
+        let token = self.take_token(node, parent, lane)?;
         let to = Target::from(program.node(node).next);
-        self.go_on(parent, to, token.input)
+        self.go_on(parent, lane, to, token.input)
     }
 
     fn intent(
@@ -248,7 +256,7 @@ impl State {
             return Err("the iteration before has not ended well");
         };
         each.index = Some(index);
-        self.tokens.push_back(Token { parent: Some(id), node, input });
+        self.tokens.push_back(Token { parent: Some(id), lane: None, node, input });
         Ok(())
     }
 
@@ -258,12 +266,12 @@ impl State {
             return Err("the node's body has not ended well");
         }
         let output = output.cloned().unwrap_or_else(|| live.raw_output());
-        let parent = live.parent;
+        let (parent, lane) = (live.parent, live.lane);
         self.remove(id);
         if let Some(context) = context {
             self.context = context.clone();
         }
-        self.go_on(parent, to, output)
+        self.go_on(parent, lane, to, output)
     }
 
     fn failed(&mut self, id: ActivationId, error: &ErrorObject) -> Legal {
@@ -316,7 +324,12 @@ impl State {
         let input = live.input.clone();
         match handler {
             Some(handler) => {
-                self.tokens.push_back(Token { parent: Some(id), node: program.scope(handler).first, input });
+                self.tokens.push_back(Token {
+                    parent: Some(id),
+                    lane: None,
+                    node: program.scope(handler).first,
+                    input,
+                });
             }
             None => *live.inside_mut()? = Inside::Finished(input),
         }
@@ -381,20 +394,27 @@ impl State {
     fn enter_body(&mut self, program: &Program, id: ActivationId) -> Legal {
         let live = self.live_mut(id)?;
         let NodeKind::Scope(block) = &program.node(live.node).kind else { return Err("the node has no body") };
-        let token = Token { parent: Some(id), node: program.scope(block.body).first, input: live.input.clone() };
+        let token =
+            Token { parent: Some(id), lane: None, node: program.scope(block.body).first, input: live.input.clone() };
         self.tokens.push_back(token);
         Ok(())
     }
 
-    fn take_token(&mut self, node: NodeId, parent: Option<ActivationId>) -> Result<Token, &'static str> {
-        let place = self.tokens.iter().position(|token| token.node == node && token.parent == parent);
+    fn take_token(
+        &mut self,
+        node: NodeId,
+        parent: Option<ActivationId>,
+        lane: Option<u64>,
+    ) -> Result<Token, &'static str> {
+        let wanted = |token: &Token| token.node == node && token.parent == parent && token.lane == lane;
+        let place = self.tokens.iter().position(wanted);
         place.and_then(|place| self.tokens.remove(place)).ok_or("control is not on its way to that node")
     }
 
     /// Moves control out of a node that is over.
-    fn go_on(&mut self, parent: Option<ActivationId>, to: Target, output: Arc<Json>) -> Legal {
+    fn go_on(&mut self, parent: Option<ActivationId>, lane: Option<u64>, to: Target, output: Arc<Json>) -> Legal {
         match (to, parent) {
-            (Target::Node(node), _) => self.tokens.push_back(Token { parent, node, input: output }),
+            (Target::Node(node), _) => self.tokens.push_back(Token { parent, lane, node, input: output }),
             (Target::Exit, Some(parent)) => *self.live_mut(parent)?.inside_mut()? = Inside::Finished(output),
             (Target::Exit, None) | (Target::End, _) => self.leave(WayOut::Done(output)),
         }

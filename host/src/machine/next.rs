@@ -71,6 +71,13 @@ pub enum Event {
         /// Which secret.
         secret: String,
     },
+    /// An event is in the inbox. Passed over where the instance consumed it before, or nothing listens for it.
+    EventArrived {
+        /// Its number in the inbox.
+        number: u64,
+        /// The CloudEvent in JSON.
+        event: Arc<Json>,
+    },
     /// Time has passed.
     WakeUp,
     /// Somebody wants the instance cancelled.
@@ -130,7 +137,7 @@ impl Turn<'_> {
             return;
         }
         match event {
-            Event::Start | Event::WakeUp => {}
+            Event::Start | Event::WakeUp | Event::EventArrived { .. } => {}
             Event::Recovered => self.resume_calls(),
             Event::ResultArrived { activation, attempt, result } => self.result_arrived(activation, attempt, result),
             Event::ProbeAnswered { activation, attempt, found } => self.probe_answered(activation, attempt, found),

@@ -70,6 +70,8 @@ pub(super) enum WayOut {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) parent: Option<ActivationId>,
+    /// Which of the parent's bodies; see `Entered::lane`.
+    pub(super) lane: Option<u64>,
     pub(super) node: NodeId,
     pub(super) input: Arc<Json>,
 }
@@ -79,6 +81,8 @@ pub(super) struct Token {
 pub(super) struct Activation {
     pub(super) id: ActivationId,
     pub(super) parent: Option<ActivationId>,
+    /// Which of the parent's bodies; see `Entered::lane`.
+    pub(super) lane: Option<u64>,
     pub(super) node: NodeId,
     pub(super) raw: Arc<Json>,
     pub(super) input: Arc<Json>,
@@ -311,7 +315,8 @@ impl State {
             activation: live.id,
             node: live.node,
             attempt: attempt.number,
-            action: act.action.clone(),
+            callee: act.callee.clone(),
+            detached: act.detached,
             key: attempt.key.to_string(),
             arguments: Json::clone(&attempt.arguments),
             checkpoint: attempt.checkpoint.as_deref().cloned(),

@@ -26,6 +26,8 @@ pub(crate) fn program(definition: Json) -> Program {
         summary: None,
         digest: Digest::of(definition.to_string().as_bytes()),
         definition: Arc::new(definition),
+        secrets: Vec::new(),
+        schedule: None,
         frame,
         root,
         nodes: compiler.nodes.into_iter().map(Option::unwrap).collect(),
@@ -70,6 +72,8 @@ impl Compiler {
                 then: flow(&task["then"]),
                 next,
                 metadata: BTreeMap::new(),
+                hidden: false,
+                shield: task["metadata"]["shield"] == true,
                 reference,
             };
             self.nodes[id.0 as usize] = Some(node);
@@ -112,6 +116,7 @@ impl Compiler {
         if !task["for"].is_null() {
             let text = |name: &str, default: &str| task["for"][name].as_str().unwrap_or(default).to_owned();
             return NodeKind::Each(Each {
+                parallel: task["metadata"]["parallel"].as_u64().map(|width| width as u32),
                 items: self.position(&task["for"]["in"], at),
                 item: text("each", "item"),
                 index: text("at", "index"),
@@ -124,7 +129,11 @@ impl Compiler {
         }
         if !task["try"].is_null() {
             let body = self.list(&task["try"], Some(id), &format!("{at}/try"));
-            return NodeKind::Scope(Block { body, catch: Some(self.catch(&task["catch"], id, at, flow)) });
+            return NodeKind::Scope(Block {
+                body,
+                catch: Some(self.catch(&task["catch"], id, at, flow)),
+                keep_input: false,
+            });
         }
         if let Some(text) = task["raise"]["error"].as_str() {
             return NodeKind::Raise(Raise::Again(self.expression(text)));
@@ -132,7 +141,11 @@ impl Compiler {
         if !task["raise"].is_null() {
             return NodeKind::Raise(Raise::Error(self.template(&task["raise"]["error"])));
         }
-        NodeKind::Scope(Block { body: self.list(&task["do"], Some(id), &format!("{at}/do")), catch: None })
+        NodeKind::Scope(Block {
+            body: self.list(&task["do"], Some(id), &format!("{at}/do")),
+            catch: None,
+            keep_input: false,
+        })
     }
 
     fn act(&mut self, name: &str, task: &Json) -> Act {
@@ -140,12 +153,13 @@ impl Compiler {
         let effect: Effect = serde_json::from_value(metadata["effect"].clone()).unwrap_or(Effect::Idempotent);
         let with = if task["with"].is_null() { json!({}) } else { task["with"].clone() };
         Act {
-            action: ActionRef {
+            callee: Callee::Action(ActionRef {
                 pack: PackName::parse("test").unwrap(),
                 version: semver::Version::new(1, 0, 0),
                 action: ActionName::parse(name).unwrap(),
                 component: Digest::of(name.as_bytes()),
-            },
+            }),
+            detached: false,
             arguments: self.template(&with),
             effect,
             timeout: SignedDuration::from_secs(30),

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::duration;
@@ -11,13 +12,16 @@ use super::record::ActivationId;
 use super::state::{Activation, BlockStage, Body, State};
 use crate::definition::evaluate::{Bindings, Evaluate};
 use crate::definition::graph::{Duration, ExpressionId, Node, NodeId, NodeKind, Program, SchemaId, Template};
-use crate::model::{ErrorObject, Json, standard};
+use crate::model::{ErrorObject, Json, sealed, standard};
 
 /// So many violations of a schema are told; more would not help anybody.
 const VIOLATIONS_MAX: usize = 10;
 
 /// So many characters of one violation are told: it may quote the whole value.
 const VIOLATION_CHARS_MAX: usize = 300;
+
+/// What RFC 6570 leaves as it is in a simple expansion.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What the DSL calls `$runtime.name`.
 const RUNTIME: &str = "orchestrator";
@@ -91,6 +95,8 @@ impl<'a> Place<'a> {
         Ok(match template {
             Template::Literal(value) => value.clone(),
             Template::Expression(id) => self.value(*id, dot)?,
+            Template::Loose(id, text) => self.value(*id, dot).unwrap_or_else(|_| Json::from(text.as_str())),
+            Template::Uri(text) => Json::from(self.uri(text, dot)?),
             Template::Array(items) => {
                 Json::Array(items.iter().map(|item| self.template(item, dot)).collect::<Result<_, _>>()?)
             }
@@ -99,6 +105,28 @@ impl<'a> Place<'a> {
                 Json::Object(members.iter().map(member).collect::<Result<_, ErrorObject>>()?)
             }
         })
+    }
+
+    /// A URI template with the members of the data put in.
+    fn uri(&self, text: &str, dot: &Json) -> Result<String, ErrorObject> {
+        let mut uri = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, inside)) = rest.split_once('{') {
+            let Some((name, after)) = inside.split_once('}') else { break };
+            uri.push_str(before);
+            match dot.get(name) {
+                None | Some(Json::Null) => {}
+                Some(Json::String(value)) => uri.extend(utf8_percent_encode(value, UNRESERVED)),
+                Some(value @ (Json::Number(_) | Json::Bool(_))) => uri.push_str(&value.to_string()),
+                Some(_) => {
+                    let detail = format!("`{{{name}}}` in `{text}` is no text, number or boolean");
+                    return Err(self.error(standard::EXPRESSION, "a URI takes plain values only", detail));
+                }
+            }
+            rest = after;
+        }
+        uri.push_str(rest);
+        Ok(uri)
     }
 
     /// A length of time.
@@ -143,6 +171,7 @@ impl<'a> Place<'a> {
             "task" => Some(Cow::Owned(self.task_facts(&task?))),
             "input" => task?.input.map(Cow::Borrowed),
             "output" => task?.output.map(Cow::Borrowed),
+            "secrets" => Some(Cow::Owned(self.secrets())),
             "authorization" => Some(Cow::Owned(Json::Null)),
             name => self.scoped(name),
         }
@@ -158,6 +187,11 @@ impl<'a> Place<'a> {
             around = live.parent;
         }
         None
+    }
+
+    /// The declared secrets as sealed references; only the edge that sends a request opens them.
+    fn secrets(&self) -> Json {
+        self.program.secrets.iter().map(|name| (name.clone(), Json::from(sealed(name)))).collect()
     }
 
     fn workflow(&self) -> Json {

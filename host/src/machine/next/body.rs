@@ -33,6 +33,9 @@ impl Turn<'_> {
             }
             NodeKind::Raise(raise) => Err(self.raised(live, raise)?),
             NodeKind::Scope(_) => unreachable!("a block's body begins as it is entered"),
+            NodeKind::Fork(_) | NodeKind::Listen(_) | NodeKind::Emit(_) | NodeKind::Recall => {
+                Err(place.error(standard::CONFIGURATION, "not yet", "this kind of task is not run"))
+            }
         }
     }
 

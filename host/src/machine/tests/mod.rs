@@ -40,6 +40,7 @@ pub(super) fn created(program: &Program, input: Json) -> Created {
         name: None,
         input: Arc::new(input),
         start_key: None,
+        parent: None,
     }
 }
 
