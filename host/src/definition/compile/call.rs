@@ -26,6 +26,8 @@ struct Callee {
     name: ActionName,
     /// Absent: the workflow's own pack.
     from: Option<(PackName, semver::Version)>,
+    /// The pack stands in `use.catalogs`.
+    by_catalog: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -76,13 +78,15 @@ impl<'a> Compiler<'a> {
             compiler.error_with_cure("call-syntax", at, message, cure);
         };
         let written = parse_callee(text).map_err(|error| refuse(self, error)).ok()?;
-        let Some((catalog, version)) = written.from else { return Some(Callee { name: written.name, from: None }) };
+        let Some((catalog, version)) = written.from else {
+            return Some(Callee { name: written.name, from: None, by_catalog: false });
+        };
         if self.named.contains_key(&("catalogs", catalog)) {
             let pack = self.catalog(catalog)?;
-            return Some(Callee { name: written.name, from: Some((pack, version)) });
+            return Some(Callee { name: written.name, from: Some((pack, version)), by_catalog: true });
         }
         match PackName::parse(catalog) {
-            Ok(pack) => Some(Callee { name: written.name, from: Some((pack, version)) }),
+            Ok(pack) => Some(Callee { name: written.name, from: Some((pack, version)), by_catalog: false }),
             Err(error) => {
                 refuse(self, (error.to_string(), error.rule.to_owned()));
                 None
@@ -95,33 +99,33 @@ impl<'a> Compiler<'a> {
         match self.actions.action(pack, version, &callee.name) {
             Ok(declaration) => Some(declaration),
             Err(error) => {
-                self.refuse_action(&error, callee.from.is_none(), at);
+                self.refuse_action(&error, callee, at);
                 None
             }
         }
     }
 
-    fn refuse_action(&mut self, error: &LookupError, own: bool, at: Position) {
+    fn refuse_action(&mut self, error: &LookupError, callee: &Callee, at: Position) {
         let (code, wanted, known) = match error {
-            LookupError::Pack { pack, known } => ("undeclared-catalog", pack.as_str(), known),
+            LookupError::Pack { pack, known } if !callee.by_catalog => ("undeclared-catalog", pack.as_str(), known),
+            LookupError::Pack { pack, known } => ("unknown-action", pack.as_str(), known),
             LookupError::Version { known, .. } => ("unknown-action", "", known),
             LookupError::Action { action, known, .. } => ("unknown-action", action.as_str(), known),
         };
-        let more = match (code, own) {
-            ("undeclared-catalog", _) => self.declared("catalogs"),
-            (_, true) => self.declared("functions"),
-            (_, false) => Vec::new(),
+        let (block, what) = match (code, &callee.from) {
+            ("undeclared-catalog", _) => ("catalogs", "catalog"),
+            (_, None) => ("functions", "function"),
+            (_, Some(_)) => ("", ""),
         };
-        let known: Vec<&str> = known.iter().map(String::as_str).chain(more).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).chain(self.declared(block)).collect();
         let cure = match (near(wanted, known.iter().copied()).first(), known.is_empty()) {
             (Some(candidate), _) => format!("did you mean `{candidate}`?"),
             (None, false) => format!("there is: {}", known.iter().take(8).copied().collect::<Vec<_>>().join(", ")),
             (None, true) => "there is none at all".to_owned(),
         };
-        let message = match (code, own) {
-            ("undeclared-catalog", _) => format!("{error}, and `use.catalogs` declares no catalog of that name"),
-            (_, true) => format!("{error}, and `use.functions` declares no function of that name"),
-            (_, false) => error.to_string(),
+        let message = match block {
+            "" => error.to_string(),
+            block => format!("{error}, and `use.{block}` declares no {what} of that name"),
         };
         self.error_with_cure(code, at, message, cure);
     }
