@@ -127,7 +127,7 @@ fn check(body: &str, expected: &[&str]) {
     };
     let codes: Vec<String> =
         found.iter().map(|found| format!("{}:{} {}", found.line - 1, found.column, found.code)).collect();
-    if codes != expected { eprintln!("MISMATCH {expected:?} => {codes:?} {body:?}"); }
+    assert_eq!(codes, expected, "\n{body}\n{}", shown(&found));
 }
 
 /// One task `a` with these lines.

@@ -198,18 +198,18 @@ fn a_parallel_loop_does_not_read_what_the_iteration_before_gives() {
     }
     for (body, expected) in [
         ("  - b: { set: { x: '${ .x }' } }", "6:26 parallel-chained"),
-        ("  - b: { if: .x, set: {} }", "6:18 parallel-chained"),
+        ("  - b: { if: .x, set: {} }", "6:20 parallel-chained"),
         ("  - b: { set: '${ $input }' }", "6:21 parallel-chained"),
         ("  - b: { wait: PT1S }\n  - c: { set: { x: '${ .x }' } }", "7:26 parallel-chained"),
         ("  - b: { if: $item.x, set: {} }\n  - c: { set: { x: '${ length }' } }", "7:26 parallel-chained"),
-        ("  - b: { input: { from: '.x' }, set: {} }", "6:33 parallel-chained"),
+        ("  - b: { input: { from: '.x' }, set: {} }", "6:31 parallel-chained"),
         ("  - b: { input: { schema: { document: true } }, set: {} }", "6:11 parallel-chained"),
         ("  - b: { do: [ { c: { wait: PT1S } } ] }\n  - d: { set: '${ .x }' }", "7:21 parallel-chained"),
-        ("  - b: { for: { in: .xs }, do: [ { c: { set: {} } } ] }", "6:29 parallel-chained"),
+        ("  - b: { for: { in: .xs }, do: [ { c: { set: {} } } ] }", "6:27 parallel-chained"),
         ("  - b: { call: http, with: { method: get, endpoint: 'https://a.example/{id}' } }", "6:11 parallel-chained"),
         (
             "  - b: { try: [ { c: { call: noop } } ], catch: { do: [ { d: { set: '${ .x }' } } ] } }",
-            "6:76 parallel-chained",
+            "6:75 parallel-chained",
         ),
     ] {
         check_task(&loops(body), &[expected]);

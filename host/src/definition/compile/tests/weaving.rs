@@ -114,7 +114,7 @@ fn extensions_are_checked_even_when_nothing_fits() {
     let with = |extension: &str| {
         format!("use: {{ extensions: [ {{ x: {{ {extension} }} }} ] }}\ndo: [ {{ a: {{ set: {{}} }} }} ]")
     };
-    check(&with("extend: call, before: [ { b: { call: nop } } ]"), &["1:65 unknown-action"]);
+    check(&with("extend: call, before: [ { b: { call: nop } } ]"), &["1:66 unknown-action"]);
     check(&with("extend: cal"), &["1:37 wrong-type"]);
     check(&with("before: [ { b: { set: {} } } ]"), &["1:27 missing-key"]);
     check(&with("extend: set, when: '( .x', before: [ { b: { set: {} } } ]"), &["1:48 expression-syntax"]);
