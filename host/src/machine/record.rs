@@ -141,11 +141,24 @@ pub enum Record {
         /// It fits a filter of `until`: not part of the output.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         until: bool,
+        /// Nothing more is listened for.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends: bool,
         /// The event as a CloudEvent in JSON.
         event: Arc<Json>,
         /// What correlations expect from now on, by key; only what is new.
         #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
         expects: std::collections::BTreeMap<String, Json>,
+    },
+    /// A `listen` with `foreach` is done with its next event.
+    Handled {
+        /// The listening activation.
+        activation: ActivationId,
+        /// What the event became.
+        output: Arc<Json>,
+        /// The new context, where `foreach.export` made one.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        context: Option<Arc<Json>>,
     },
     /// An `emit` published an event. It is in the inbox by the same write.
     Emitted {

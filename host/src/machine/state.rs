@@ -2,12 +2,14 @@
 //! activations are gone from it, and what people see is built from the records by another fold. `apply.rs` holds the
 //! rules by which a record changes it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::command::{Call, Command};
+use super::lanes::Lanes;
+use super::listening::Listening;
 use super::record::{ActivationId, End};
 use crate::definition::graph::{Each, NodeId, NodeKind, Program};
 use crate::model::{ErrorObject, Failure, InstanceId, Json, OutsideResource};
@@ -30,7 +32,12 @@ pub struct State {
     pub(super) way_out: Option<WayOut>,
     pub(super) end: Option<End>,
     pub(super) ledger: Vec<LedgerEntry>,
+    /// The inbox numbers of the events it consumed, the newest [`CONSUMED_MAX`].
+    pub(super) consumed: BTreeSet<u64>,
 }
+
+/// So many consumed events are remembered; the inbox offers an event again only for a while after it came.
+pub(super) const CONSUMED_MAX: usize = 10_000;
 
 /// What a successful call left outside, kept for undoing it and for finding leaks.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +117,10 @@ pub(super) enum Body {
     Loop(Loop),
     /// A `do` or a `try`.
     Block(Block),
+    /// A `fork`, or a loop whose iterations run side by side.
+    Lanes(Lanes),
+    /// A `listen`.
+    Listening(Listening),
     /// It has its raw output.
     Done(Arc<Json>),
 }
@@ -187,6 +198,15 @@ pub enum Waiting {
         /// Since when the attempt is out.
         since: Timestamp,
     },
+    /// A `listen`.
+    Events {
+        /// The listening node.
+        node: NodeId,
+        /// Since when.
+        since: Timestamp,
+        /// How many events it has consumed.
+        consumed: usize,
+    },
     /// A `wait`.
     Timer {
         /// The waiting node.
@@ -224,6 +244,7 @@ impl State {
             way_out: None,
             end: None,
             ledger: Vec::new(),
+            consumed: BTreeSet::new(),
         }
     }
 
@@ -262,10 +283,16 @@ impl State {
         self.activations.get(&activation).map(|live| (live.node, live.parent))
     }
 
+    /// Which of its parent's bodies side by side a live activation belongs to.
+    pub fn lane_of(&self, activation: ActivationId) -> Option<u64> {
+        self.activations.get(&activation)?.lane
+    }
+
     /// The iteration that a live loop is in, from 0.
     pub fn iteration_of(&self, activation: ActivationId) -> Option<u64> {
         match &self.activations.get(&activation)?.body {
             Body::Loop(each) => each.index,
+            Body::Listening(Listening { inside: Some(_), outputs, .. }) => Some(outputs.len() as u64),
             _ => None,
         }
     }
@@ -324,6 +351,11 @@ impl State {
         })
     }
 
+    /// Whether it waits for events.
+    pub fn listens(&self) -> bool {
+        self.activations.values().any(|live| matches!(&live.body, Body::Listening(Listening { over: false, .. })))
+    }
+
     /// When the machine wants to be woken: the earliest timer or deadline, or at once where a decision was cut short.
     pub fn wake(&self, program: &Program) -> Option<Timestamp> {
         if self.is_busy() {
@@ -347,6 +379,9 @@ impl State {
             Body::Calling(attempt) => Some(live.waits_for_call(attempt, false)),
             Body::Probing { attempt, .. } => Some(live.waits_for_call(attempt, true)),
             Body::Waiting(due) => Some(Waiting::Timer { node: live.node, due: *due }),
+            Body::Listening(Listening { over: false, since, events, .. }) => {
+                Some(Waiting::Events { node: live.node, since: *since, consumed: events.len() })
+            }
             Body::Block(Block { stage: BlockStage::Delay(due), retries, .. }) => {
                 Some(Waiting::Retry { node: live.node, due: *due, retry: *retries })
             }
@@ -354,11 +389,27 @@ impl State {
         })
     }
 
-    /// Every time at which something happens by itself.
+    /// Every time at which something happens by itself. Limits of what is around a shielded task wait for its end.
     pub(super) fn alarms<'a>(&'a self, program: &'a Program) -> impl Iterator<Item = Alarm> + 'a {
         let own = self.deadline.filter(|_| self.stage == Stage::Running);
         let own = own.map(|due| Alarm { due, activation: None, kind: AlarmKind::Deadline });
-        own.into_iter().chain(self.activations.values().flat_map(|live| live.alarms(program)))
+        let all = own.into_iter().chain(self.activations.values().flat_map(|live| live.alarms(program)));
+        let held = self.around_shielded(program);
+        all.filter(move |alarm| alarm.kind == AlarmKind::Timer || !held.contains(&alarm.activation))
+    }
+
+    /// What has a shielded task inside; absent stands for the workflow itself.
+    fn around_shielded(&self, program: &Program) -> BTreeSet<Option<ActivationId>> {
+        let mut held = BTreeSet::new();
+        for live in self.activations.values().filter(|live| program.node(live.node).shield) {
+            held.insert(None);
+            let mut around = live.parent;
+            while let Some(outer) = around.and_then(|id| self.activations.get(&id)) {
+                held.insert(Some(outer.id));
+                around = outer.parent;
+            }
+        }
+        held
     }
 }
 
@@ -388,6 +439,8 @@ impl Activation {
             Body::Fresh | Body::Interrupted(_) | Body::Refused { .. } | Body::Done(_) => true,
             Body::Calling(_) | Body::Probing { .. } | Body::Waiting(_) => false,
             Body::Loop(Loop { inside, .. }) | Body::Block(Block { inside, .. }) => *inside != Inside::Running,
+            Body::Lanes(lanes) => lanes.is_ready(),
+            Body::Listening(listening) => listening.is_ready(),
         }
     }
 
@@ -398,6 +451,8 @@ impl Activation {
             Body::Loop(Loop { inside, .. }) | Body::Block(Block { inside, .. }) => {
                 matches!(inside, Inside::Finished(_))
             }
+            Body::Lanes(lanes) => lanes.is_ready() && !lanes.has_room(),
+            Body::Listening(listening) => listening.over,
             _ => false,
         }
     }

@@ -1,5 +1,7 @@
 //! The machine, driven by scripts: a definition, what its calls answer, and what comes of it.
 
+mod branches;
+mod events;
 mod flow;
 mod histories;
 mod repeat;
