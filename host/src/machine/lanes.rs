@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::apply::Legal;
 use super::record::ActivationId;
@@ -12,7 +13,7 @@ use crate::definition::graph::{Fork, Program};
 use crate::model::{ErrorObject, Json};
 
 /// Bodies side by side. A lane's number is its branch's or its iteration's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lanes {
     /// The items of a loop; a fork has none.
     pub(super) items: Option<Arc<Vec<Json>>>,
@@ -31,7 +32,7 @@ pub(super) struct Lanes {
     pub(super) broken: Vec<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Lane {
     Running,
     Finished(Arc<Json>),

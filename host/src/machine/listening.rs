@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::apply::Legal;
 use super::record::ActivationId;
@@ -13,7 +14,7 @@ use crate::definition::graph::{Listen, NodeId, NodeKind, Program};
 use crate::model::Json;
 
 /// What a `listen` has heard.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Listening {
     pub(super) since: Timestamp,
     /// What correlations expect, by key.

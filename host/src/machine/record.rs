@@ -13,7 +13,7 @@ use crate::definition::graph::{ActionRef, Flow, NodeId};
 use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
 
 /// Reads a member that is there: `null` is a value like any other, and not the member's absence.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
     Json::deserialize(deserializer).map(|value| Some(Arc::new(value)))
 }
 

@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::command::{Call, Command};
 use super::lanes::Lanes;
 use super::listening::Listening;
-use super::record::{ActivationId, End};
+use super::record::{ActivationId, End, present};
 use crate::definition::graph::{Each, NodeId, NodeKind, Program};
 use crate::model::{ErrorObject, Failure, InstanceId, Json, OutsideResource};
 
 /// An instance, as far as its records tell.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub(super) id: InstanceId,
     pub(super) seq: u64,
@@ -40,19 +41,20 @@ pub struct State {
 pub(super) const CONSUMED_MAX: usize = 10_000;
 
 /// What a successful call left outside, kept for undoing it and for finding leaks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// Which activation called.
     pub activation: ActivationId,
     /// Its node.
     pub node: NodeId,
     /// What `undo` needs.
+    #[serde(default, deserialize_with = "present_json", skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Json>,
     /// What was made or removed.
     pub resources: Vec<OutsideResource>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Before `Created`.
     Unborn,
@@ -65,7 +67,7 @@ pub(super) enum Stage {
 }
 
 /// How the root scope was left.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum WayOut {
     /// With this output, before the workflow's `output.as`.
     Done(Arc<Json>),
@@ -74,7 +76,7 @@ pub(super) enum WayOut {
 }
 
 /// Control on its way into a node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Token {
     pub(super) parent: Option<ActivationId>,
     /// Which of the parent's bodies; see `Entered::lane`.
@@ -84,7 +86,7 @@ pub(super) struct Token {
 }
 
 /// A node that was entered and is not yet left.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Activation {
     pub(super) id: ActivationId,
     pub(super) parent: Option<ActivationId>,
@@ -99,7 +101,7 @@ pub(super) struct Activation {
 }
 
 /// How far an activation's body is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Body {
     /// It begins next.
     Fresh,
@@ -126,16 +128,17 @@ pub(super) enum Body {
 }
 
 /// One call that is or was out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Attempt {
     pub(super) number: u32,
     pub(super) key: Arc<str>,
     pub(super) arguments: Arc<Json>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(super) checkpoint: Option<Arc<Json>>,
     pub(super) since: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Loop {
     pub(super) items: Arc<Vec<Json>>,
     /// Absent before the first iteration.
@@ -143,7 +146,7 @@ pub(super) struct Loop {
     pub(super) inside: Inside,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Block {
     pub(super) stage: BlockStage,
     pub(super) retries: u32,
@@ -152,7 +155,7 @@ pub(super) struct Block {
     pub(super) inside: Inside,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum BlockStage {
     /// The body runs.
     Body,
@@ -165,7 +168,7 @@ pub(super) enum BlockStage {
 }
 
 /// What the scope inside a node is at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Inside {
     /// It runs.
     Running,
@@ -223,6 +226,11 @@ pub enum Waiting {
         /// Which retry follows, from 1.
         retry: u32,
     },
+}
+
+/// Reads a member that is there, `null` included.
+fn present_json<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 impl State {
