@@ -62,6 +62,11 @@ impl State {
 
     fn change(&mut self, program: &Program, stamped: &Stamped) -> Legal {
         let at = stamped.at;
+        if let Record::Left { to: Target::Node(node), .. } = &stamped.record
+            && node.0 as usize >= program.nodes.len()
+        {
+            return Err("it leads to a task that the workflow does not have");
+        }
         match &stamped.record {
             Record::Created(created) => self.created(created, at),
             Record::Started { input, deadline } => self.started(program, input.as_ref(), *deadline),

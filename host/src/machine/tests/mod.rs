@@ -4,6 +4,7 @@ mod branches;
 mod events;
 mod flow;
 mod histories;
+mod hostile;
 mod repeat;
 mod samples;
 mod timing;
