@@ -71,7 +71,11 @@ struct Scripted {
 impl Perform for Scripted {
     fn run(&self, attempt: Attempt, _: Arc<dyn Observe>) -> BoxFuture<'static, Result<Success, Failure>> {
         let reply = self.replies.lock().expect("a test").pop_front().expect("a call that is not in the script");
-        assert_eq!(attempt.call.action.action.as_str(), reply.action, "another action is called than in the script");
+        assert_eq!(
+            attempt.call.callee.action().expect("an action").action.as_str(),
+            reply.action,
+            "another action is called than in the script"
+        );
         *self.last.lock().expect("a test") = Some(attempt.call.arguments);
         Box::pin(async move { answer(reply) })
     }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use super::perform::{Attempt, Finding, Observe, Perform};
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
+use crate::definition::graph::Callee;
 use crate::model::{Failure, Problem, Reaction, Success, standard};
 use crate::pack::{Catalog, CatalogError};
 use crate::sandbox::{Invocation, Phase, Reply, Sandbox};
@@ -53,10 +54,11 @@ impl Perform for Sandboxed {
 impl Sandboxed {
     async fn attempt(&self, attempt: Attempt, phase: Phase, observer: Arc<dyn Observe>) -> Result<Reply, Failure> {
         let Attempt { instance, reference, call } = attempt;
-        let component = self.catalog.component(&call.action).await.map_err(not_at_hand)?;
-        let granted = self.catalog.granted(&call.action, &self.connections, &self.secrets).map_err(not_at_hand)?;
+        let Callee::Action(action) = call.callee else { return Err(unfit("this call is none of an action")) };
+        let component = self.catalog.component(&action).await.map_err(not_at_hand)?;
+        let granted = self.catalog.granted(&action, &self.connections, &self.secrets).map_err(not_at_hand)?;
         let invocation = Invocation {
-            action: call.action.action,
+            action: action.action,
             phase,
             instance: instance.to_string(),
             task: reference,

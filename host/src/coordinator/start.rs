@@ -117,6 +117,7 @@ pub(super) async fn start(shared: &Arc<Shared>, mut start: Start) -> Result<Star
         name: start.name,
         input: Arc::new(start.input),
         start_key: key.as_ref().map(|key| hex::encode(key.hash)),
+        parent: None,
     };
     let birth = Birth::new(shared, created, program);
     birth.commit(shared, key).await

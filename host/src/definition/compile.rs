@@ -113,6 +113,8 @@ impl<'a> Compiler<'a> {
             summary: header.summary,
             digest: Digest::of(self.source.text.as_bytes()),
             definition: Arc::new(tree.to_json()),
+            secrets: Vec::new(),
+            schedule: None,
             frame,
             root,
             nodes,

@@ -25,6 +25,10 @@ pub struct Program {
     pub digest: Digest,
     /// The definition as JSON (`$workflow.definition`).
     pub definition: Arc<Json>,
+    /// `use.secrets`: the names that `$secrets` has.
+    pub secrets: Vec<String>,
+    /// What starts instances by itself.
+    pub schedule: Option<Schedule>,
     /// The workflow's own frame: `input` before the first task, `output` after the last; `export` is never set here.
     pub frame: Frame,
     /// The top-level `do`.
@@ -82,6 +86,10 @@ pub struct Node {
     pub then: Flow,
     /// Where to go when the node is skipped, whatever its `then` says: to the next one of its list, or out.
     pub next: Flow,
+    /// Not written by the author: woven in by an extension or made of a function's call. Not shown to people.
+    pub hidden: bool,
+    /// `metadata.shield`: deadlines around the task wait until it has ended.
+    pub shield: bool,
     /// The task's `metadata`, kept as written.
     pub metadata: BTreeMap<String, Json>,
 }
@@ -118,16 +126,16 @@ pub enum Flow {
     End,
 }
 
-/// What a node does. `Join` and `Await` come with `fork` and `listen`.
+/// What a node does.
 #[derive(Debug)]
 pub enum NodeKind {
-    /// Calls an action (`call`).
+    /// Calls out and waits for the answer (`call`, `run.workflow`).
     Act(Act),
     /// Replaces the data (`set`).
     Eval(Template),
     /// Takes the first way whose guard holds (`switch`); without one, the node's own `then`. Output = input.
     Route(Vec<Way>),
-    /// Runs its body once per item, in order; each iteration's output is the next one's input (`for`).
+    /// Runs its body once per item (`for`): in order, each iteration's output the next one's input; or side by side.
     Each(Each),
     /// Waits; output = input (`wait`).
     Timer(Duration),
@@ -135,18 +143,27 @@ pub enum NodeKind {
     Scope(Block),
     /// Raises an error (`raise`).
     Raise(Raise),
+    /// Runs scopes side by side (`fork`).
+    Fork(Fork),
+    /// Waits for events (`listen`).
+    Listen(Listen),
+    /// Publishes an event (`emit`); output = the event. The template gives an object of CloudEvent attributes and
+    /// `data`; the machine adds `id`, `specversion`, `time` and, where it is absent, `source`.
+    Emit(Template),
+    /// Output = the transformed input of the node around it. Woven in by extensions.
+    Recall,
 }
 
-/// A call of an action.
+/// A call that goes out.
 #[derive(Debug)]
 pub struct Act {
-    /// The action, exact.
-    pub action: ActionRef,
-    /// `with`; absent means `{}`.
+    /// Who is called.
+    pub callee: Callee,
+    /// What is passed; see [`Callee`] for its shape.
     pub arguments: Template,
-    /// How the call may be repeated (`metadata.effect`, else the manifest's).
+    /// How the call may be repeated (`metadata.effect`, else the manifest's, else what the callee implies).
     pub effect: Effect,
-    /// How long one attempt may take (the manifest's `timeout`).
+    /// How long one attempt may take.
     pub timeout: SignedDuration,
     /// The action's input schema; a failure is a `validation` error before any call.
     pub input_schema: Option<SchemaId>,
@@ -156,6 +173,189 @@ pub struct Act {
     pub probe: bool,
     /// Whether the action answers the `undo` phase.
     pub undo: bool,
+    /// The answer is not waited for (`run` with `await: false`): the call ends when the callee has begun; output = input.
+    pub detached: bool,
+}
+
+/// Who is called, and what the arguments are for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Callee {
+    /// An action of a pack; the arguments are its input (`with`).
+    Action(ActionRef),
+    /// `call: http`. Arguments: `{method, endpoint, headers: {}, query: {}, body?, output: content|raw|response,
+    /// redirect: bool, authentication?}`; `endpoint` is an absolute URI. `authentication` is one entry of
+    /// `use.authentications` with its values evaluated: `{basic: {username, password}}`, `{bearer: {token}}`,
+    /// `{digest: …}`, `{oauth2: …}`, `{oidc: …}`, or `{<scheme>: {use: <secret>}}`. Values may hold sealed references to
+    /// secrets (`model::sealed`), which only the edge opens.
+    Http,
+    /// `call: openapi`. Arguments: `{document: {endpoint, authentication?}, operationId, parameters: {}, output,
+    /// redirect, authentication?}`.
+    OpenApi,
+    /// `run.workflow`; the arguments are its input.
+    Workflow {
+        /// `document.namespace`: the pack's name, or the namespace of a workflow in an installed pack.
+        namespace: String,
+        /// `document.name`.
+        name: WorkflowName,
+        /// `document.version`; absent: the latest.
+        version: Option<semver::Version>,
+    },
+}
+
+impl Callee {
+    /// The action, where it is one.
+    pub fn action(&self) -> Option<&ActionRef> {
+        match self {
+            Self::Action(action) => Some(action),
+            Self::Http | Self::OpenApi | Self::Workflow { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Callee {
+    /// For people: `storage/create-volume@1.0.0`, `http`, `workflow storage/provision`.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Action(ActionRef { pack, version, action, .. }) => write!(formatter, "{pack}/{action}@{version}"),
+            Self::Http => formatter.write_str("http"),
+            Self::OpenApi => formatter.write_str("openapi"),
+            Self::Workflow { namespace, name, version: Some(version) } => {
+                write!(formatter, "workflow {namespace}/{name}@{version}")
+            }
+            Self::Workflow { namespace, name, version: None } => write!(formatter, "workflow {namespace}/{name}"),
+        }
+    }
+}
+
+/// A `fork`.
+#[derive(Debug)]
+pub struct Fork {
+    /// The branches in declared order; each scope has one task and is owned by this node.
+    pub branches: Vec<Branch>,
+    /// The first successful branch wins, the others are cancelled. Otherwise the output is the array of all outputs.
+    pub compete: bool,
+}
+
+/// One branch.
+#[derive(Debug)]
+pub struct Branch {
+    /// Its name.
+    pub name: String,
+    /// Its scope.
+    pub body: ScopeId,
+}
+
+/// A `listen`. Its raw output is an array in order of arrival.
+#[derive(Debug)]
+pub struct Listen {
+    /// What ends it.
+    pub to: Strategy,
+    /// What of an event becomes data.
+    pub read: Read,
+    /// What is done with each event, one by one; its outputs are the output then.
+    pub foreach: Option<Foreach>,
+}
+
+/// Which events are consumed.
+#[derive(Debug)]
+pub struct Strategy {
+    /// How many.
+    pub kind: Consume,
+    /// The filters; with [`Consume::Any`] and none of them, every event fits.
+    pub filters: Vec<Filter>,
+    /// Goes on until then; only with [`Consume::Any`]. Without it one event is enough.
+    pub until: Option<Until>,
+}
+
+/// See [`Strategy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consume {
+    /// One event that fits the one filter.
+    One,
+    /// One event for each filter.
+    All,
+    /// Any event that fits any filter.
+    Any,
+}
+
+/// When listening for any event ends.
+#[derive(Debug)]
+pub enum Until {
+    /// This holds for the array of what was consumed so far; tested after each event.
+    Holds(ExpressionId),
+    /// These events came; they are not part of the output.
+    Events(Box<Strategy>),
+    /// Never by itself (`until: false`): only a timeout or a cancellation ends it.
+    Never,
+}
+
+/// One filter of events.
+#[derive(Debug)]
+pub struct Filter {
+    /// Attributes (`type`, `source`, `subject`, `data`, extensions), all of which must fit.
+    pub with: Vec<(String, Match)>,
+    /// Values that all events of this listening must share.
+    pub correlate: Vec<Correlation>,
+}
+
+/// What an attribute must be.
+#[derive(Debug)]
+pub enum Match {
+    /// Equal to this. An object matches when each of its members is equal.
+    Equals(Json),
+    /// An expression over the attribute's value: `true` fits, `false` and `null` do not, any other result must be equal.
+    Expression(ExpressionId),
+}
+
+/// `correlate: {<key>: {from, expect}}`.
+#[derive(Debug)]
+pub struct Correlation {
+    /// The key; filters of one strategy with the same key share the expectation.
+    pub key: String,
+    /// Over the event (envelope as `.`).
+    pub from: ExpressionId,
+    /// Evaluated once when listening begins, over the task's input. Absent: the first event's value is expected of the
+    /// others.
+    pub expect: Option<Template>,
+}
+
+/// What of an event becomes data (`listen.read`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// Its `data`.
+    Data,
+    /// The whole CloudEvent with parsed `data`.
+    Envelope,
+    /// The whole CloudEvent, `data` as text as it came.
+    Raw,
+}
+
+/// `listen.foreach`.
+#[derive(Debug)]
+pub struct Foreach {
+    /// Without `$`; default `item`.
+    pub item: String,
+    /// Without `$`; default `index`.
+    pub index: String,
+    /// The tasks; absent: the item passes.
+    pub body: Option<ScopeId>,
+    /// On the body's output.
+    pub output_as: Option<Template>,
+    /// On the transformed output; replaces the context.
+    pub export_as: Option<Template>,
+}
+
+/// What starts instances by itself (`schedule`).
+#[derive(Debug)]
+pub enum Schedule {
+    /// Each time this has passed.
+    Every(SignedDuration),
+    /// A cron expression of five fields, UTC; checked.
+    Cron(String),
+    /// This long after the last instance has ended.
+    After(SignedDuration),
+    /// When these events came; the input is their array.
+    On(Strategy, Read),
 }
 
 /// An action of an exact pack version.
@@ -195,6 +395,9 @@ pub struct Each {
     pub condition: Option<ExpressionId>,
     /// The body.
     pub body: ScopeId,
+    /// `metadata.parallel`: so many iterations side by side, each with the loop's input; the output is the array of
+    /// their outputs, in order of the items. Absent: in order, chained.
+    pub parallel: Option<u32>,
 }
 
 /// A `do` or a `try`.
@@ -204,6 +407,8 @@ pub struct Block {
     pub body: ScopeId,
     /// `catch`, for a `try`.
     pub catch: Option<Catch>,
+    /// The output is the input, whatever the body gives. Woven in by extensions.
+    pub keep_input: bool,
 }
 
 /// What a `try` does about an error: filter, then retry, then `do`, then `then`.
@@ -301,6 +506,11 @@ pub enum Template {
     Array(Vec<Template>),
     /// An object with an expression somewhere inside.
     Object(Vec<(String, Template)>),
+    /// A URI template (RFC 6570, level 1): `{name}` is the top-level member of that literal name of the transformed
+    /// input, percent-encoded; absent: nothing; no scalar: an expression error.
+    Uri(String),
+    /// Text in loose mode: an expression, and this text where evaluating it fails.
+    Loose(ExpressionId, String),
 }
 
 /// An expression, compiled to the extent that it is known to compile.
@@ -364,11 +574,16 @@ impl Program {
         &self.schemas[id.0 as usize]
     }
 
+    /// The `source` of the events it publishes, `/{namespace}/{name}/{version}`.
+    pub fn source(&self) -> String {
+        format!("/{}/{}/{}", self.namespace, self.name, self.version)
+    }
+
     /// The actions it calls, each once.
     pub fn actions(&self) -> impl Iterator<Item = &ActionRef> {
         let mut seen = std::collections::BTreeSet::new();
         self.nodes.iter().filter_map(move |node| match &node.kind {
-            NodeKind::Act(act) if seen.insert(&act.action) => Some(&act.action),
+            NodeKind::Act(Act { callee: Callee::Action(action), .. }) if seen.insert(action) => Some(action),
             _ => None,
         })
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::lanes::{branches, iterations};
+use super::listening::{Heard, Listening};
 use super::record::{ActivationId, Created, End, Entered, Outcome, Record, Stamped, Target};
 use super::state::{
     Activation, Attempt, Block, BlockStage, Body, Inside, LedgerEntry, Loop, Stage, State, Token, WayOut, later,
@@ -23,7 +25,7 @@ pub struct ApplyError {
     pub why: &'static str,
 }
 
-type Legal = Result<(), &'static str>;
+pub(super) type Legal = Result<(), &'static str>;
 
 /// The Retry-After of a year is as good as never; keeps a guest's number from reaching the calendar's end.
 const RETRY_AFTER_MS_MAX: u64 = 365 * 86_400_000;
@@ -64,14 +66,14 @@ impl State {
             Record::Created(created) => self.created(created, at),
             Record::Started { input, deadline } => self.started(program, input.as_ref(), *deadline),
             Record::Entered(entered) => self.entered(program, entered, at),
-            Record::Skipped { node, parent } => self.skipped(program, *node, *parent),
+            Record::Skipped { node, parent, lane } => self.skipped(program, *node, *parent, *lane),
             Record::Intent { activation, attempt, key, arguments } => {
                 self.intent(program, *activation, *attempt, key, arguments, at)
             }
             Record::ProbeIntent { activation, attempt, failure } => {
                 self.probing(*activation, *attempt, failure.as_ref())
             }
-            Record::Result { activation, attempt, outcome } => self.result(*activation, *attempt, outcome, at),
+            Record::Result { activation, attempt, outcome } => self.result(program, *activation, *attempt, outcome, at),
             Record::Checkpoint { activation, attempt, value } => self.checkpoint(*activation, *attempt, value),
             Record::SecretRevealed { activation, attempt, .. } => self.calling(*activation, *attempt).map(drop),
             Record::TimerSet { activation, due } => self.timer_set(program, *activation, *due),
@@ -84,6 +86,14 @@ impl State {
             Record::Failed { activation, error } => self.failed(*activation, error),
             Record::Retried { activation, retry, due, .. } => self.retried(program, *activation, *retry, *due, at),
             Record::Caught { activation, error } => self.caught(program, *activation, error),
+            Record::Armed { activation, expects } => self.armed(program, *activation, expects, at),
+            Record::Matched { activation, number, filter, until, ends, event, expects } => {
+                self.consume(*number);
+                let heard = Heard { fitted: (*until, *filter), over: *ends, event, expects };
+                self.matched(*activation, heard)
+            }
+            Record::Handled { activation, output, context } => self.handled(*activation, output, context.as_ref()),
+            Record::Emitted { activation, event } => self.emitted(program, *activation, event),
             Record::CancelAsked { .. } => self.cancel_asked(),
             Record::Ended { end } => self.ended(end),
         }
@@ -100,7 +110,8 @@ impl State {
         self.stage = Stage::Running;
         self.deadline = deadline;
         let input = input.unwrap_or(&self.raw).clone();
-        self.tokens.push_back(Token { parent: None, node: program.scope(program.root).first, input });
+        let node = program.scope(program.root).first;
+        self.tokens.push_back(Token { parent: None, lane: None, node, input });
         Ok(())
     }
 
@@ -108,20 +119,33 @@ impl State {
         if entered.activation.0 != self.activations_made + 1 {
             return Err("its activation's number does not follow the one before");
         }
-        let token = self.take_token(entered.node, entered.parent)?;
+        let token = self.take_token(entered.node, entered.parent, entered.lane)?;
         self.activations_made += 1;
         let input = entered.input.as_ref().unwrap_or(&token.input).clone();
         let body = match &program.node(token.node).kind {
             NodeKind::Scope(block) => {
                 let first = program.scope(block.body).first;
-                self.tokens.push_back(Token { parent: Some(entered.activation), node: first, input: input.clone() });
+                self.tokens.push_back(Token {
+                    parent: Some(entered.activation),
+                    lane: None,
+                    node: first,
+                    input: input.clone(),
+                });
                 Body::Block(Block { stage: BlockStage::Body, retries: 0, tried_at: at, inside: Inside::Running })
+            }
+            NodeKind::Fork(fork) => {
+                for (lane, branch) in (0..).zip(&fork.branches) {
+                    let (parent, node) = (Some(entered.activation), program.scope(branch.body).first);
+                    self.tokens.push_back(Token { parent, lane: Some(lane), node, input: input.clone() });
+                }
+                Body::Lanes(branches(fork))
             }
             _ => Body::Fresh,
         };
         let activation = Activation {
             id: entered.activation,
             parent: token.parent,
+            lane: token.lane,
             node: token.node,
             raw: token.input,
             input,
@@ -133,10 +157,10 @@ impl State {
         Ok(())
     }
 
-    fn skipped(&mut self, program: &Program, node: NodeId, parent: Option<ActivationId>) -> Legal {
-        let token = self.take_token(node, parent)?;
+    fn skipped(&mut self, program: &Program, node: NodeId, parent: Option<ActivationId>, lane: Option<u64>) -> Legal {
+        let token = self.take_token(node, parent, lane)?;
         let to = Target::from(program.node(node).next);
-        self.go_on(parent, to, token.input)
+        self.go_on(parent, lane, to, token.input)
     }
 
     fn intent(
@@ -172,13 +196,14 @@ impl State {
         Ok(())
     }
 
-    fn result(&mut self, id: ActivationId, number: u32, outcome: &Outcome, at: Timestamp) -> Legal {
+    fn result(&mut self, program: &Program, id: ActivationId, number: u32, outcome: &Outcome, at: Timestamp) -> Legal {
         let live = self.live_mut(id)?;
         let attempt = match &live.body {
             Body::Calling(attempt) | Body::Probing { attempt, .. } if attempt.number == number => attempt,
             _ => return Err("no such attempt is out"),
         };
         live.body = match outcome {
+            Outcome::Ok(_) if is_detached(program, live.node) => Body::Done(live.input.clone()),
             Outcome::Ok(success) => Body::Done(Arc::new(success.output.clone())),
             Outcome::Failed(failure) => Body::Refused { failure: failure.clone(), at },
             Outcome::Interrupted => Body::Interrupted(attempt.clone()),
@@ -230,13 +255,22 @@ impl State {
         if live.body != Body::Fresh || loop_of(program, live.node).is_none() {
             return Err("only a loop that has just begun collects its items");
         }
-        live.body =
-            Body::Loop(Loop { items: items.clone(), index: None, inside: Inside::Finished(live.input.clone()) });
+        live.body = match loop_of(program, live.node).and_then(|each| each.parallel) {
+            Some(width) => Body::Lanes(iterations(items, width)),
+            None => {
+                Body::Loop(Loop { items: items.clone(), index: None, inside: Inside::Finished(live.input.clone()) })
+            }
+        };
         Ok(())
     }
 
     fn iterated(&mut self, program: &Program, id: ActivationId, index: u64) -> Legal {
         let live = self.live_mut(id)?;
+        match live.body {
+            Body::Lanes(_) => return self.lane_begun(program, id, index),
+            Body::Listening(_) => return self.handling(program, id, index),
+            _ => {}
+        }
         let first = loop_of(program, live.node).map(|each| program.scope(each.body).first);
         let (Body::Loop(each), Some(node)) = (&mut live.body, first) else {
             return Err("only a loop has iterations");
@@ -248,7 +282,7 @@ impl State {
             return Err("the iteration before has not ended well");
         };
         each.index = Some(index);
-        self.tokens.push_back(Token { parent: Some(id), node, input });
+        self.tokens.push_back(Token { parent: Some(id), lane: None, node, input });
         Ok(())
     }
 
@@ -258,21 +292,21 @@ impl State {
             return Err("the node's body has not ended well");
         }
         let output = output.cloned().unwrap_or_else(|| live.raw_output());
-        let parent = live.parent;
+        let (parent, lane) = (live.parent, live.lane);
         self.remove(id);
         if let Some(context) = context {
             self.context = context.clone();
         }
-        self.go_on(parent, to, output)
+        self.go_on(parent, lane, to, output)
     }
 
     fn failed(&mut self, id: ActivationId, error: &ErrorObject) -> Legal {
         let live = self.live_mut(id)?;
-        let (parent, not_before) = (live.parent, live.not_before());
+        let (parent, lane, not_before) = (live.parent, live.lane, live.not_before());
         self.remove(id);
         let error = error.clone();
         match parent {
-            Some(parent) => *self.live_mut(parent)?.inside_mut()? = Inside::Broken { error, not_before },
+            Some(parent) => self.live_mut(parent)?.end_inside(lane, Inside::Broken { error, not_before })?,
             None => self.leave(WayOut::Failed(error)),
         }
         Ok(())
@@ -316,7 +350,12 @@ impl State {
         let input = live.input.clone();
         match handler {
             Some(handler) => {
-                self.tokens.push_back(Token { parent: Some(id), node: program.scope(handler).first, input });
+                self.tokens.push_back(Token {
+                    parent: Some(id),
+                    lane: None,
+                    node: program.scope(handler).first,
+                    input,
+                });
             }
             None => *live.inside_mut()? = Inside::Finished(input),
         }
@@ -347,7 +386,7 @@ impl State {
         Ok(())
     }
 
-    fn live_mut(&mut self, id: ActivationId) -> Result<&mut Activation, &'static str> {
+    pub(super) fn live_mut(&mut self, id: ActivationId) -> Result<&mut Activation, &'static str> {
         self.activations.get_mut(&id).ok_or("its activation is not live")
     }
 
@@ -381,21 +420,28 @@ impl State {
     fn enter_body(&mut self, program: &Program, id: ActivationId) -> Legal {
         let live = self.live_mut(id)?;
         let NodeKind::Scope(block) = &program.node(live.node).kind else { return Err("the node has no body") };
-        let token = Token { parent: Some(id), node: program.scope(block.body).first, input: live.input.clone() };
+        let token =
+            Token { parent: Some(id), lane: None, node: program.scope(block.body).first, input: live.input.clone() };
         self.tokens.push_back(token);
         Ok(())
     }
 
-    fn take_token(&mut self, node: NodeId, parent: Option<ActivationId>) -> Result<Token, &'static str> {
-        let place = self.tokens.iter().position(|token| token.node == node && token.parent == parent);
+    fn take_token(
+        &mut self,
+        node: NodeId,
+        parent: Option<ActivationId>,
+        lane: Option<u64>,
+    ) -> Result<Token, &'static str> {
+        let wanted = |token: &Token| token.node == node && token.parent == parent && token.lane == lane;
+        let place = self.tokens.iter().position(wanted);
         place.and_then(|place| self.tokens.remove(place)).ok_or("control is not on its way to that node")
     }
 
     /// Moves control out of a node that is over.
-    fn go_on(&mut self, parent: Option<ActivationId>, to: Target, output: Arc<Json>) -> Legal {
+    fn go_on(&mut self, parent: Option<ActivationId>, lane: Option<u64>, to: Target, output: Arc<Json>) -> Legal {
         match (to, parent) {
-            (Target::Node(node), _) => self.tokens.push_back(Token { parent, node, input: output }),
-            (Target::Exit, Some(parent)) => *self.live_mut(parent)?.inside_mut()? = Inside::Finished(output),
+            (Target::Node(node), _) => self.tokens.push_back(Token { parent, lane, node, input: output }),
+            (Target::Exit, Some(parent)) => self.live_mut(parent)?.end_inside(lane, Inside::Finished(output))?,
             (Target::Exit, None) | (Target::End, _) => self.leave(WayOut::Done(output)),
         }
         Ok(())
@@ -429,6 +475,22 @@ impl State {
 }
 
 impl Activation {
+    /// The scope inside it, or one of those side by side, has ended.
+    fn end_inside(&mut self, lane: Option<u64>, inside: Inside) -> Legal {
+        match (&mut self.body, lane) {
+            (Body::Lanes(lanes), Some(lane)) => lanes.end(usize::try_from(lane).unwrap_or(usize::MAX), inside),
+            (Body::Listening(Listening { inside: place @ Some(Inside::Running), .. }), None) => {
+                *place = Some(inside);
+                Ok(())
+            }
+            (_, None) => {
+                *self.inside_mut()? = inside;
+                Ok(())
+            }
+            _ => Err("it has no bodies side by side"),
+        }
+    }
+
     fn inside_mut(&mut self) -> Result<&mut Inside, &'static str> {
         match &mut self.body {
             Body::Loop(Loop { inside, .. }) | Body::Block(Block { inside, .. }) => Ok(inside),
@@ -444,8 +506,15 @@ impl Activation {
                 Some(later(*at, jiff::SignedDuration::from_millis(i64::try_from(pause).unwrap_or(i64::MAX))))
             }
             Body::Loop(Loop { inside: Inside::Broken { not_before, .. }, .. })
-            | Body::Block(Block { inside: Inside::Broken { not_before, .. }, .. }) => *not_before,
+            | Body::Block(Block { inside: Inside::Broken { not_before, .. }, .. })
+            | Body::Listening(Listening { inside: Some(Inside::Broken { not_before, .. }), .. }) => *not_before,
+            Body::Lanes(lanes) => lanes.not_before(),
             _ => None,
         }
     }
+}
+
+/// Whether the call's answer is not waited for.
+fn is_detached(program: &Program, node: NodeId) -> bool {
+    matches!(&program.node(node).kind, NodeKind::Act(act) if act.detached)
 }

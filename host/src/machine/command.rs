@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::record::ActivationId;
-use crate::definition::graph::{ActionRef, NodeId};
+use crate::definition::graph::{Callee, NodeId};
 use crate::model::Json;
 
 /// Something the coordinator has to do.
@@ -27,8 +27,10 @@ pub struct Call {
     pub node: NodeId,
     /// From 1.
     pub attempt: u32,
-    /// The exact action.
-    pub action: ActionRef,
+    /// Who is called.
+    pub callee: Callee,
+    /// See [`crate::definition::graph::Act::detached`].
+    pub detached: bool,
     /// The idempotency key.
     pub key: String,
     /// What is passed.

@@ -13,7 +13,7 @@ use crate::definition::graph::{ActionRef, Flow, NodeId};
 use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
 
 /// Reads a member that is there: `null` is a value like any other, and not the member's absence.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
     Json::deserialize(deserializer).map(|value| Some(Arc::new(value)))
 }
 
@@ -58,6 +58,9 @@ pub enum Record {
         /// The activation whose scope it belongs to; absent in the root.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<ActivationId>,
+        /// See [`Entered::lane`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lane: Option<u64>,
     },
     /// A call goes out. Durable before it does.
     Intent {
@@ -119,7 +122,52 @@ pub enum Record {
         /// Which activation waited.
         activation: ActivationId,
     },
-    /// A loop starts its next iteration.
+    /// A `listen` has begun: from here on events are consumed.
+    Armed {
+        /// The listening activation.
+        activation: ActivationId,
+        /// What correlations expect, by key.
+        #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+        expects: std::collections::BTreeMap<String, Json>,
+    },
+    /// A listening activation consumed an event. No activation of the instance sees the event again.
+    Matched {
+        /// The listening activation.
+        activation: ActivationId,
+        /// The event's number in the inbox.
+        number: u64,
+        /// The filter that it fits.
+        filter: u32,
+        /// It fits a filter of `until`: not part of the output.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        until: bool,
+        /// Nothing more is listened for.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends: bool,
+        /// The event as a CloudEvent in JSON.
+        event: Arc<Json>,
+        /// What correlations expect from now on, by key; only what is new.
+        #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+        expects: std::collections::BTreeMap<String, Json>,
+    },
+    /// A `listen` with `foreach` is done with its next event.
+    Handled {
+        /// The listening activation.
+        activation: ActivationId,
+        /// What the event became.
+        output: Arc<Json>,
+        /// The new context, where `foreach.export` made one.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        context: Option<Arc<Json>>,
+    },
+    /// An `emit` published an event. It is in the inbox by the same write.
+    Emitted {
+        /// The emitting activation.
+        activation: ActivationId,
+        /// The event as a CloudEvent in JSON.
+        event: Arc<Json>,
+    },
+    /// A loop starts its next iteration, or a `listen` handles its next event.
     Iterated {
         /// The loop's activation.
         activation: ActivationId,
@@ -210,6 +258,21 @@ pub struct Created {
     /// The SHA-256 of the caller's idempotency key, hexadecimal, so that the key's row goes when the instance goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_key: Option<String>,
+    /// The instance and task that run it as a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// Who runs a child instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The instance.
+    pub instance: crate::model::InstanceId,
+    /// The task's reference.
+    pub task: String,
+    /// Nobody waits for its end, and cancelling the parent does not cancel it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
 }
 
 /// A node entered.
@@ -220,6 +283,10 @@ pub struct Entered {
     /// The activation whose scope it belongs to; absent in the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ActivationId>,
+    /// Which of the parent's bodies it belongs to, where several run side by side: the number of the branch or of the
+    /// iteration, from 0. Only set on the direct children of a `fork` or of a parallel loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<u64>,
     /// The node.
     pub node: NodeId,
     /// Its transformed input, where `input.from` made another.

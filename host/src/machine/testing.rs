@@ -26,6 +26,8 @@ pub(crate) fn program(definition: Json) -> Program {
         summary: None,
         digest: Digest::of(definition.to_string().as_bytes()),
         definition: Arc::new(definition),
+        secrets: Vec::new(),
+        schedule: None,
         frame,
         root,
         nodes: compiler.nodes.into_iter().map(Option::unwrap).collect(),
@@ -70,6 +72,8 @@ impl Compiler {
                 then: flow(&task["then"]),
                 next,
                 metadata: BTreeMap::new(),
+                hidden: false,
+                shield: task["metadata"]["shield"] == true,
                 reference,
             };
             self.nodes[id.0 as usize] = Some(node);
@@ -112,6 +116,7 @@ impl Compiler {
         if !task["for"].is_null() {
             let text = |name: &str, default: &str| task["for"][name].as_str().unwrap_or(default).to_owned();
             return NodeKind::Each(Each {
+                parallel: task["metadata"]["parallel"].as_u64().map(|width| width as u32),
                 items: self.position(&task["for"]["in"], at),
                 item: text("each", "item"),
                 index: text("at", "index"),
@@ -119,12 +124,30 @@ impl Compiler {
                 body: self.list(&task["do"], Some(id), &format!("{at}/do")),
             });
         }
+        if let Some(branches) = task["fork"]["branches"].as_array() {
+            let branch = |(index, branch): (usize, &Json)| Branch {
+                name: branch.as_object().unwrap().keys().next().unwrap().clone(),
+                body: self.list(&json!([branch]), Some(id), &format!("{at}/fork/branches/{index}")),
+            };
+            let branches = branches.iter().enumerate().map(branch).collect();
+            return NodeKind::Fork(Fork { branches, compete: task["fork"]["compete"] == true });
+        }
+        if let Some(event) = task["emit"].as_object() {
+            return NodeKind::Emit(self.template(&event["event"]["with"]));
+        }
+        if !task["listen"].is_null() {
+            return NodeKind::Listen(self.listen(task, id, at));
+        }
         if !task["wait"].is_null() {
             return NodeKind::Timer(self.duration(&task["wait"]));
         }
         if !task["try"].is_null() {
             let body = self.list(&task["try"], Some(id), &format!("{at}/try"));
-            return NodeKind::Scope(Block { body, catch: Some(self.catch(&task["catch"], id, at, flow)) });
+            return NodeKind::Scope(Block {
+                body,
+                catch: Some(self.catch(&task["catch"], id, at, flow)),
+                keep_input: false,
+            });
         }
         if let Some(text) = task["raise"]["error"].as_str() {
             return NodeKind::Raise(Raise::Again(self.expression(text)));
@@ -132,7 +155,11 @@ impl Compiler {
         if !task["raise"].is_null() {
             return NodeKind::Raise(Raise::Error(self.template(&task["raise"]["error"])));
         }
-        NodeKind::Scope(Block { body: self.list(&task["do"], Some(id), &format!("{at}/do")), catch: None })
+        NodeKind::Scope(Block {
+            body: self.list(&task["do"], Some(id), &format!("{at}/do")),
+            catch: None,
+            keep_input: false,
+        })
     }
 
     fn act(&mut self, name: &str, task: &Json) -> Act {
@@ -140,12 +167,13 @@ impl Compiler {
         let effect: Effect = serde_json::from_value(metadata["effect"].clone()).unwrap_or(Effect::Idempotent);
         let with = if task["with"].is_null() { json!({}) } else { task["with"].clone() };
         Act {
-            action: ActionRef {
+            callee: Callee::Action(ActionRef {
                 pack: PackName::parse("test").unwrap(),
                 version: semver::Version::new(1, 0, 0),
                 action: ActionName::parse(name).unwrap(),
                 component: Digest::of(name.as_bytes()),
-            },
+            }),
+            detached: false,
             arguments: self.template(&with),
             effect,
             timeout: SignedDuration::from_secs(30),
@@ -237,6 +265,41 @@ impl Compiler {
         variables.dedup();
         self.expressions.push(Expression { text: text.to_owned(), pointer: "/test".to_owned(), variables, path: None });
         ExpressionId(self.expressions.len() as u32 - 1)
+    }
+
+    /// `listen: {to: {one|all|any: […]}, until: <expression>}` with `with` and `correlate: {key: {from, expect}}`.
+    fn listen(&mut self, task: &Json, id: NodeId, at: &str) -> Listen {
+        let to = &task["listen"]["to"];
+        let (kind, filters) = match (&to["all"], &to["any"]) {
+            (Json::Array(filters), _) => (Consume::All, filters.clone()),
+            (_, Json::Array(filters)) => (Consume::Any, filters.clone()),
+            _ => (Consume::One, vec![to["one"].clone()]),
+        };
+        let filters = filters.iter().map(|filter| self.filter(filter)).collect();
+        let until = self.optional(&to["until"]).map(Until::Holds);
+        let foreach = task["foreach"].as_object().map(|each| Foreach {
+            item: "item".to_owned(),
+            index: "index".to_owned(),
+            body: each.get("do").map(|body| self.list(body, Some(id), &format!("{at}/foreach/do"))),
+            output_as: None,
+            export_as: each.get("export").map(|export| self.position(&export["as"], at)),
+        });
+        Listen { to: Strategy { kind, filters, until }, read: Read::Data, foreach }
+    }
+
+    fn filter(&mut self, filter: &Json) -> Filter {
+        let members = |value: &Json| value.as_object().cloned().unwrap_or_default();
+        let with = members(&filter["with"]).into_iter().map(|(name, value)| match value.as_str().and_then(inner) {
+            Some(text) => (name, Match::Expression(self.expression(text))),
+            None => (name, Match::Equals(value)),
+        });
+        let with = with.collect();
+        let correlate = members(&filter["correlate"]).into_iter().map(|(key, value)| Correlation {
+            key,
+            from: self.expression(value["from"].as_str().unwrap()),
+            expect: (!value["expect"].is_null()).then(|| self.template(&value["expect"])),
+        });
+        Filter { with, correlate: correlate.collect() }
     }
 
     fn schema(&mut self, schema: &Json) -> Option<SchemaId> {

@@ -4,20 +4,24 @@
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::duration;
 use super::record::ActivationId;
 use super::state::{Activation, BlockStage, Body, State};
 use crate::definition::evaluate::{Bindings, Evaluate};
-use crate::definition::graph::{Duration, ExpressionId, Node, NodeId, NodeKind, Program, SchemaId, Template};
-use crate::model::{ErrorObject, Json, standard};
+use crate::definition::graph::{Duration, ExpressionId, Node, NodeId, NodeKind, Program, Read, SchemaId, Template};
+use crate::model::{ErrorObject, Json, sealed, standard};
 
 /// So many violations of a schema are told; more would not help anybody.
 const VIOLATIONS_MAX: usize = 10;
 
 /// So many characters of one violation are told: it may quote the whole value.
 const VIOLATION_CHARS_MAX: usize = 300;
+
+/// What RFC 6570 leaves as it is in a simple expansion.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What the DSL calls `$runtime.name`.
 const RUNTIME: &str = "orchestrator";
@@ -30,6 +34,8 @@ pub(super) struct Place<'a> {
     pub(super) state: &'a State,
     /// The innermost activation around the spot, whose loop and catch variables are visible.
     pub(super) around: Option<ActivationId>,
+    /// Which of its bodies side by side the spot is in.
+    pub(super) lane: Option<u64>,
     /// The task, unless the spot is the workflow's own frame.
     pub(super) task: Option<Task<'a>>,
     /// Variables that the task itself binds here: a loop's for its `while`, a try's for its `catch`.
@@ -91,6 +97,8 @@ impl<'a> Place<'a> {
         Ok(match template {
             Template::Literal(value) => value.clone(),
             Template::Expression(id) => self.value(*id, dot)?,
+            Template::Loose(id, text) => self.value(*id, dot).unwrap_or_else(|_| Json::from(text.as_str())),
+            Template::Uri(text) => Json::from(self.uri(text, dot)?),
             Template::Array(items) => {
                 Json::Array(items.iter().map(|item| self.template(item, dot)).collect::<Result<_, _>>()?)
             }
@@ -99,6 +107,28 @@ impl<'a> Place<'a> {
                 Json::Object(members.iter().map(member).collect::<Result<_, ErrorObject>>()?)
             }
         })
+    }
+
+    /// A URI template with the members of the data put in.
+    fn uri(&self, text: &str, dot: &Json) -> Result<String, ErrorObject> {
+        let mut uri = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, inside)) = rest.split_once('{') {
+            let Some((name, after)) = inside.split_once('}') else { break };
+            uri.push_str(before);
+            match dot.get(name) {
+                None | Some(Json::Null) => {}
+                Some(Json::String(value)) => uri.extend(utf8_percent_encode(value, UNRESERVED)),
+                Some(value @ (Json::Number(_) | Json::Bool(_))) => uri.push_str(&value.to_string()),
+                Some(_) => {
+                    let detail = format!("`{{{name}}}` in `{text}` is no text, number or boolean");
+                    return Err(self.error(standard::EXPRESSION, "a URI takes plain values only", detail));
+                }
+            }
+            rest = after;
+        }
+        uri.push_str(rest);
+        Ok(uri)
     }
 
     /// A length of time.
@@ -143,6 +173,7 @@ impl<'a> Place<'a> {
             "task" => Some(Cow::Owned(self.task_facts(&task?))),
             "input" => task?.input.map(Cow::Borrowed),
             "output" => task?.output.map(Cow::Borrowed),
+            "secrets" => Some(Cow::Owned(self.secrets())),
             "authorization" => Some(Cow::Owned(Json::Null)),
             name => self.scoped(name),
         }
@@ -150,14 +181,19 @@ impl<'a> Place<'a> {
 
     /// A loop or catch variable of a node around the spot, the innermost first.
     fn scoped(&self, name: &str) -> Option<Cow<'a, Json>> {
-        let mut around = self.around;
+        let (mut around, mut lane) = (self.around, self.lane);
         while let Some(live) = around.and_then(|id| self.state.activations.get(&id)) {
-            if let Some(value) = bound_by(self.program, live, name) {
+            if let Some(value) = bound_by(self.program, live, lane, name) {
                 return Some(value);
             }
-            around = live.parent;
+            (around, lane) = (live.parent, live.lane);
         }
         None
+    }
+
+    /// The declared secrets as sealed references; only the edge that sends a request opens them.
+    fn secrets(&self) -> Json {
+        self.program.secrets.iter().map(|name| (name.clone(), Json::from(sealed(name)))).collect()
     }
 
     fn workflow(&self) -> Json {
@@ -182,7 +218,7 @@ impl<'a> Place<'a> {
     }
 }
 
-fn bound_by<'a>(program: &'a Program, live: &'a Activation, name: &str) -> Option<Cow<'a, Json>> {
+fn bound_by<'a>(program: &'a Program, live: &'a Activation, lane: Option<u64>, name: &str) -> Option<Cow<'a, Json>> {
     match (&program.node(live.node).kind, &live.body) {
         (NodeKind::Each(declared), Body::Loop(each)) => {
             let index = each.index?;
@@ -190,6 +226,22 @@ fn bound_by<'a>(program: &'a Program, live: &'a Activation, name: &str) -> Optio
             match name {
                 name if name == declared.item => item(),
                 name if name == declared.index => Some(Cow::Owned(json!(index))),
+                _ => None,
+            }
+        }
+        (NodeKind::Each(declared), Body::Lanes(lanes)) => match name {
+            name if name == declared.item => lanes.item(lane?).map(Cow::Borrowed),
+            name if name == declared.index => Some(Cow::Owned(json!(lane?))),
+            _ => None,
+        },
+        (NodeKind::Listen(declared), Body::Listening(listening)) => {
+            let each = declared.foreach.as_ref()?;
+            let place = listening.outputs.len();
+            match name {
+                name if name == each.item => {
+                    listening.events.get(place).map(|event| Cow::Owned(reading(event, declared.read)))
+                }
+                name if name == each.index => Some(Cow::Owned(json!(place))),
                 _ => None,
             }
         }
@@ -204,6 +256,21 @@ fn bound_by<'a>(program: &'a Program, live: &'a Activation, name: &str) -> Optio
 /// The task's own piece of the definition.
 fn definition_of<'a>(program: &'a Program, node: &Node) -> Option<&'a Json> {
     program.definition.pointer(&node.reference)
+}
+
+/// What of an event becomes data.
+pub(super) fn reading(event: &Json, read: Read) -> Json {
+    match read {
+        Read::Data => event.get("data").cloned().unwrap_or(Json::Null),
+        Read::Envelope => event.clone(),
+        Read::Raw => {
+            let mut raw = event.clone();
+            if let Some(data) = raw.get_mut("data").filter(|data| !data.is_string()) {
+                *data = Json::from(data.to_string());
+            }
+            raw
+        }
+    }
 }
 
 /// The DSL's form of a date.

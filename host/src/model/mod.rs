@@ -2,6 +2,7 @@
 
 mod failure;
 mod name;
+pub mod sealed;
 mod success;
 
 pub use failure::{ErrorObject, Failure, Problem, Reaction, standard};
@@ -9,6 +10,7 @@ pub use name::{
     ActionName, ComponentName, ConnectionName, Digest, InstanceId, NameError, PackName, SecretName, ServiceName,
     TaskName, WorkflowName,
 };
+pub use sealed::{is_sealed, sealed, unseal};
 pub use success::{OutsideResource, ResourceChange, Success};
 
 use serde::{Deserialize, Serialize};

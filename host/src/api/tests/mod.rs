@@ -181,7 +181,7 @@ impl Perform for Echo {
     fn run(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Success, Failure>> {
         async move {
             observer.log(crate::coordinator::perform::LogLevel::Info, "begun".to_owned());
-            match attempt.call.action.action.as_str() {
+            match attempt.call.callee.action().unwrap().action.as_str() {
                 "hang" => std::future::pending().await,
                 _ => Ok(Success { output: attempt.call.arguments, ..Success::default() }),
             }

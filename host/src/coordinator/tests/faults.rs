@@ -28,7 +28,9 @@ fn world() -> Arc<World> {
     let first = Mutex::new(None);
     World::new(move |attempt, _| {
         let key = attempt.call.key.clone();
-        if attempt.call.action.action.as_str() == "flaky" && *first.lock().unwrap().get_or_insert(key.clone()) == key {
+        if attempt.call.callee.action().unwrap().action.as_str() == "flaky"
+            && *first.lock().unwrap().get_or_insert(key.clone()) == key
+        {
             return fails(503);
         }
         gives(attempt.call.arguments.clone())

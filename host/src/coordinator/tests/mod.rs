@@ -3,6 +3,7 @@
 mod faults;
 mod follows;
 mod lifecycle;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -107,7 +108,7 @@ pub(super) fn hangs() -> Answer {
 
 impl Perform for World {
     fn run(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> Answer {
-        let name = attempt.call.action.action.to_string();
+        let name = attempt.call.callee.action().unwrap().action.to_string();
         self.calls.lock().unwrap().push((name.clone(), attempt.call.key.clone(), attempt.call.attempt));
         self.effects.lock().unwrap().insert((name, attempt.call.key.clone()));
         self.called.send_modify(|called| *called += 1);
@@ -117,7 +118,11 @@ impl Perform for World {
     /// Answers truly, for a world that echoes.
     fn probe(&self, attempt: Attempt, _: Arc<dyn Observe>) -> BoxFuture<'static, Result<Finding, Failure>> {
         *self.probes.lock().unwrap() += 1;
-        let done = self.effects.lock().unwrap().contains(&(attempt.call.action.action.to_string(), attempt.call.key));
+        let done = self
+            .effects
+            .lock()
+            .unwrap()
+            .contains(&(attempt.call.callee.action().unwrap().action.to_string(), attempt.call.key));
         let success = Success { output: attempt.call.arguments, ..Success::default() };
         std::future::ready(Ok(if done { Finding::Done(success) } else { Finding::NotDone })).boxed()
     }

@@ -4,7 +4,7 @@ use super::task::Task;
 use super::value::Spot;
 use super::{Compiler, index};
 use crate::definition::diagnostic::{Position, near};
-use crate::definition::graph::{Act, ActionRef, Schema, SchemaId, Template};
+use crate::definition::graph::{Act, ActionRef, Callee as Called, Schema, SchemaId, Template};
 use crate::definition::yaml::Tree;
 use crate::definition::{ActionDeclaration, LookupError, schema};
 use crate::model::{ActionName, Effect, Json, PackName};
@@ -34,7 +34,7 @@ impl<'a> Compiler<'a> {
             self.check_arguments(&declaration, input_schema, value, with);
         }
         Some(Act {
-            action: declaration.action,
+            callee: Called::Action(declaration.action),
             arguments,
             effect: effect?.unwrap_or(declaration.effect),
             timeout: declaration.timeout,
@@ -42,6 +42,7 @@ impl<'a> Compiler<'a> {
             output_schema,
             probe: declaration.probe,
             undo: declaration.undo,
+            detached: false,
         })
     }
 

@@ -11,7 +11,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn try_block(&mut self, tree: &'a Tree, task: &Task<'a, '_>) -> Option<Block> {
         let body = self.list(tree, &format!("{}/try", task.pointer), Some(task.node), task.env);
         let catch = self.required(task.tree, "catch", "a `try` task").and_then(|catch| self.catch(catch, task));
-        Some(Block { body: body?, catch: Some(catch?) })
+        Some(Block { body: body?, catch: Some(catch?), keep_input: false })
     }
 
     fn catch(&mut self, tree: &'a Tree, task: &Task<'a, '_>) -> Option<Catch> {

@@ -153,6 +153,8 @@ impl<'a> Compiler<'a> {
         let metadata = self.metadata(task.tree);
         let kind = self.body(kind?, task);
         Some(Node {
+            hidden: false,
+            shield: false,
             name: task_name?,
             reference: task.pointer.to_owned(),
             scope,
@@ -269,7 +271,7 @@ impl<'a> Compiler<'a> {
             "try" => self.try_block(tree, task).map(NodeKind::Scope),
             "do" => {
                 let body = self.list(tree, &pointer, Some(task.node), task.env)?;
-                Some(NodeKind::Scope(Block { body, catch: None }))
+                Some(NodeKind::Scope(Block { body, catch: None, keep_input: false }))
             }
             "set" => self.set(tree, &pointer, (Spot::Body, task.env)).map(NodeKind::Eval),
             "switch" => self.switch(tree, &pointer, task).map(NodeKind::Route),
@@ -351,7 +353,7 @@ impl<'a> Compiler<'a> {
         let body = self
             .required(task.tree, "do", "a `for` task")
             .and_then(|list| self.list(list, &format!("{pointer}/do"), Some(task.node), &env));
-        Some(Each { items: items?, item, index, condition: condition?, body: body? })
+        Some(Each { items: items?, item, index, condition: condition?, body: body?, parallel: None })
     }
 
     /// `for.in`: an expression, or an array written out.

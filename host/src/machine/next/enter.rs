@@ -13,10 +13,11 @@ impl Turn<'_> {
     /// Enters the node, or skips it. Where that fails, the node counts as entered, so that the error has a task.
     pub(super) fn enter(&self, token: &Token) -> Vec<Record> {
         let activation = ActivationId(self.state.activations_made + 1);
-        let mut entered = Entered { activation, parent: token.parent, node: token.node, input: None, deadline: None };
+        let (parent, lane, node) = (token.parent, token.lane, token.node);
+        let mut entered = Entered { activation, parent, lane, node, input: None, deadline: None };
         match self.pass_gate(token, &mut entered) {
             Ok(true) => vec![Record::Entered(entered)],
-            Ok(false) => vec![Record::Skipped { node: token.node, parent: token.parent }],
+            Ok(false) => vec![Record::Skipped { node, parent, lane }],
             Err(error) => vec![Record::Entered(entered), Record::Failed { activation, error }],
         }
     }
@@ -32,7 +33,7 @@ impl Turn<'_> {
             raw_output: None,
             output: None,
         };
-        let place = Place { around: token.parent, task: Some(task), ..self.root_place() };
+        let place = Place { around: token.parent, lane: token.lane, task: Some(task), ..self.root_place() };
         if let Some(condition) = frame.condition
             && !place.holds(condition, &token.input)?
         {

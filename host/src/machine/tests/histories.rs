@@ -159,6 +159,7 @@ fn a_record_that_does_not_fit_is_refused() {
         Record::Entered(Entered {
             activation: ActivationId(activation),
             parent: None,
+            lane: None,
             node: NodeId(node),
             input: None,
             deadline: None,
@@ -170,7 +171,7 @@ fn a_record_that_does_not_fit_is_refused() {
         (Record::Started { input: None, deadline: None }, "started before"),
         (entered(2, 1), "not on its way"),
         (entered(3, 0), "number does not follow"),
-        (Record::Skipped { node: NodeId(1), parent: None }, "not on its way"),
+        (Record::Skipped { node: NodeId(1), parent: None, lane: None }, "not on its way"),
         (intent(own, 1), "is out or has ended"),
         (intent(other, 1), "not live"),
         (Record::ProbeIntent { activation: own, attempt: 2, failure: None }, "no such attempt"),

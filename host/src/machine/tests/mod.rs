@@ -1,5 +1,7 @@
 //! The machine, driven by scripts: a definition, what its calls answer, and what comes of it.
 
+mod branches;
+mod events;
 mod flow;
 mod histories;
 mod repeat;
@@ -40,6 +42,7 @@ pub(super) fn created(program: &Program, input: Json) -> Created {
         name: None,
         input: Arc::new(input),
         start_key: None,
+        parent: None,
     }
 }
 
@@ -126,6 +129,8 @@ impl Bench {
             state.apply(&self.program, &serde_json::from_str(&text).unwrap()).unwrap();
         }
         assert_eq!(state, self.state, "replay equals the live state");
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "a snapshot is the state");
         self.state = state;
         self.happens(Event::Recovered);
     }
