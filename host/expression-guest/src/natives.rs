@@ -16,8 +16,23 @@ pub type Data = JustLut<Value>;
 
 /// Natives of jaq that reach outside or depend on where the host stands, and those that ours replace.
 const WITHOUT: [&str; 18] = [
-    "halt", "env", "now", "debug_empty", "stderr_empty", "localtime", "strflocaltime", "first", "last", "limit", "skip",
-    "matches", "split_matches", "split_", "ltrimstr", "rtrimstr", "keys_unsorted",
+    "halt",
+    "env",
+    "now",
+    "debug_empty",
+    "stderr_empty",
+    "localtime",
+    "strflocaltime",
+    "first",
+    "last",
+    "limit",
+    "skip",
+    "matches",
+    "split_matches",
+    "split_",
+    "ltrimstr",
+    "rtrimstr",
+    "keys_unsorted",
     "reverse",
 ];
 
@@ -96,7 +111,8 @@ fn texts() -> [Filter<RunPtr<Data>>; 3] {
         }),
         ("encode_base32", v(0), |cv| bome(bytes(&cv.1).map(|bytes| Value::text(base32::encode(bytes))))),
         ("decode_base32", v(0), |cv| {
-            let decoded = bytes(&cv.1).and_then(|text| base32::decode(text).ok_or_else(|| Error::str("this is not base32")));
+            let decoded =
+                bytes(&cv.1).and_then(|text| base32::decode(text).ok_or_else(|| Error::str("this is not base32")));
             bome(decoded.map(|bytes| Value::text(String::from_utf8_lossy(&bytes))))
         }),
     ]
@@ -323,9 +339,7 @@ fn skip<'a, T: 'a>(outputs: ValXs<'a, T, Value>, count: usize) -> ValXs<'a, T, V
 
 fn getpath() -> Fun<Data> {
     let native = Native::<Data>::new(|cv| {
-        unary(cv, |value, path| {
-            steps(&path)?.iter().try_fold(value, |value, step| value.index(&Value(step.clone())))
-        })
+        unary(cv, |value, path| steps(&path)?.iter().try_fold(value, |value, step| value.index(&Value(step.clone()))))
     });
     let native = native.with_paths(|mut cv| {
         let path = steps(&cv.0.pop_var());

@@ -12,8 +12,30 @@ use crate::value::Value;
 /// Definitions of jaq that natives of ours replace, or that rest on natives that are left out. What `definitions.jq`
 /// defines anew is left out as well.
 const WITHOUT: [&str; 24] = [
-    "halt", "halt_error", "debug", "stderr", "null", "true", "false", "not", "nan", "infinite", "type", "isboolean",
-    "isnumber", "isstring", "isarray", "isobject", "getpath", "delpaths", "@htmld", "@urid", "tonumber", "totype", "scan_", "capture_of_match",
+    "halt",
+    "halt_error",
+    "debug",
+    "stderr",
+    "null",
+    "true",
+    "false",
+    "not",
+    "nan",
+    "infinite",
+    "type",
+    "isboolean",
+    "isnumber",
+    "isstring",
+    "isarray",
+    "isobject",
+    "getpath",
+    "delpaths",
+    "@htmld",
+    "@urid",
+    "tonumber",
+    "totype",
+    "scan_",
+    "capture_of_match",
 ];
 
 /// Why a program gave no value.

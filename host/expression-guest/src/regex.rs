@@ -119,6 +119,8 @@ impl Flags {
             .ignore_whitespace(self.extended)
             .dot_matches_new_line(self.dot_all)
             .build()
-            .map_err(|error| Error::str(format_args!("`{expression}` is no regular expression that is known here: {error}")))
+            .map_err(|error| {
+                Error::str(format_args!("`{expression}` is no regular expression that is known here: {error}"))
+            })
     }
 }

@@ -306,10 +306,15 @@ impl Neg for Value {
 
 impl jaq_core::ValT for Value {
     fn from_num(number: &str) -> ValR<Self> {
-        Self::failed(Val::from_num(number)).map(|value| match &value {
-            Val::Num(number @ Num::Dec(_)) => float(number).map(plain).filter(|plain| matches!(plain, Num::Int(_) | Num::BigInt(_))),
-            _ => None,
-        }.map_or(Self(value), |plain| Self(Val::Num(plain))))
+        Self::failed(Val::from_num(number)).map(|value| {
+            match &value {
+                Val::Num(number @ Num::Dec(_)) => {
+                    float(number).map(plain).filter(|plain| matches!(plain, Num::Int(_) | Num::BigInt(_)))
+                }
+                _ => None,
+            }
+            .map_or(Self(value), |plain| Self(Val::Num(plain)))
+        })
     }
 
     fn from_map<I: IntoIterator<Item = (Self, Self)>>(fields: I) -> ValR<Self> {
