@@ -1,8 +1,10 @@
 //! `call`: finding the action, its arguments, and what can be told about them before anything runs.
 
+use jsonschema::error::ValidationErrorKind;
+
 use super::task::Task;
 use super::value::Spot;
-use super::{Compiler, index};
+use super::{Compiler, escape, index};
 use crate::definition::diagnostic::{Position, near};
 use crate::definition::graph::{Act, ActionRef, Callee as Called, NodeKind, Schema, SchemaId, Template};
 use crate::definition::yaml::Tree;
@@ -56,10 +58,8 @@ impl<'a> Compiler<'a> {
         let effect = self.effect(task.tree);
         let (declaration, arguments) = (declaration?, arguments?);
         let (input_schema, output_schema) = self.action_schemas(&declaration, tree.position)?;
-        if let Template::Literal(value) = &arguments {
-            let with = task.tree.get("with").unwrap_or(tree);
-            self.check_arguments(&declaration, input_schema, value, with);
-        }
+        let with = task.tree.get("with").unwrap_or(tree);
+        self.check_arguments(&declaration, input_schema, &arguments, with);
         Some(Act {
             callee: Called::Action(declaration.action),
             arguments,
@@ -187,18 +187,27 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Arguments without any expression can be judged at once.
+    /// Arguments are judged as far as they are written out: all of them, or the members without an expression, and which
+    /// members there are.
     fn check_arguments(
         &mut self,
         declaration: &ActionDeclaration,
         schema: Option<SchemaId>,
-        value: &Json,
+        arguments: &Template,
         with: &Tree,
     ) {
         let Some(schema) = schema else { return };
         let validator = &self.schemas[schema.0 as usize].validator;
+        let (value, known) = match arguments {
+            Template::Literal(value) => (value.clone(), None),
+            Template::Object(members) if declaration.input.as_deref().is_some_and(is_unconditional) => {
+                (written_out(members), Some(members.as_slice()))
+            }
+            _ => return,
+        };
         let violations: Vec<_> = validator
-            .iter_errors(value)
+            .iter_errors(&value)
+            .filter(|error| known.is_none_or(|members| is_certain(error, members)))
             .take(VIOLATIONS_MAX)
             .map(|error| (error.instance_path().to_string(), error.to_string()))
             .collect();
@@ -206,6 +215,39 @@ impl<'a> Compiler<'a> {
             let message = format!("the input of {} does not fit its schema: {message}", shown(&declaration.action));
             self.error("action-input", with.position_at(&pointer), message);
         }
+    }
+}
+
+/// The object with `null` for each member that is not known yet.
+fn written_out(members: &[(String, Template)]) -> Json {
+    let value = |member: &Template| match member {
+        Template::Literal(value) => value.clone(),
+        _ => Json::Null,
+    };
+    Json::Object(members.iter().map(|(key, member)| (key.clone(), value(member))).collect())
+}
+
+/// Whether a violation stays one whatever the members will be that are not known yet.
+fn is_certain(error: &jsonschema::ValidationError<'_>, members: &[(String, Template)]) -> bool {
+    let pointer = error.instance_path().to_string();
+    match pointer.split('/').nth(1) {
+        None => matches!(
+            error.kind(),
+            ValidationErrorKind::Required { .. } | ValidationErrorKind::AdditionalProperties { .. }
+        ),
+        Some(step) => members.iter().any(|(key, member)| escape(key) == step && matches!(member, Template::Literal(_))),
+    }
+}
+
+/// Whether no part of a schema asks for something because of another member's value.
+fn is_unconditional(schema: &Json) -> bool {
+    match schema {
+        Json::Object(members) => {
+            let plain = |key: &str| !matches!(key, "if" | "anyOf" | "oneOf" | "not" | "$ref" | "$dynamicRef");
+            members.iter().all(|(key, value)| plain(key) && is_unconditional(value))
+        }
+        Json::Array(items) => items.iter().all(is_unconditional),
+        _ => true,
     }
 }
 

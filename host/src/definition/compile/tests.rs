@@ -263,7 +263,10 @@ fn a_call_names_its_action_exactly() {
 #[test]
 fn literal_arguments_are_held_to_the_actions_schema() {
     check_task("call: create-volume\nwith: { size: 1 }", &[]);
-    check_task("call: create-volume\nwith: { size: '${ .x }', wrong: 1 }", &[]);
+    check_task("call: create-volume\nwith: { size: '${ .x }', type: '${ .y }' }", &[]);
+    check_task("call: create-volume\nwith: { size: '${ .x }', wrong: '${ .y }' }", &["4:13 action-input"]);
+    check_task("call: create-volume\nwith: { size: '${ .x }', type: 1 }", &["4:38 action-input"]);
+    check_task("call: create-volume\nwith: { type: '${ .x }' }", &["4:13 action-input"]);
     check_task("call: create-volume\nwith:\n  size: 0\n  typ: x", &["5:9 action-input", "5:15 action-input"]);
     check_task("call: create-volume", &["3:13 action-input"]);
 }
