@@ -5,6 +5,7 @@ mod authentication;
 pub mod client;
 pub mod declaration;
 pub mod outside;
+pub mod push;
 pub mod registry;
 pub mod secrets;
 mod signature;

@@ -324,6 +324,11 @@ impl State {
         })
     }
 
+    /// Whether something waits for events: what comes into the inbox is to be offered.
+    pub fn listens(&self) -> bool {
+        false
+    }
+
     /// When the machine wants to be woken: the earliest timer or deadline, or at once where a decision was cut short.
     pub fn wake(&self, program: &Program) -> Option<Timestamp> {
         if self.is_busy() {

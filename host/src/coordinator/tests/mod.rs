@@ -155,6 +155,7 @@ pub(super) struct Kit {
     pub(super) shelf: Arc<Shelf>,
     pub(super) world: Arc<World>,
     pub(super) attempts_max: usize,
+    pub(super) events: EventSettings,
 }
 
 impl Kit {
@@ -165,6 +166,7 @@ impl Kit {
             shelf: Arc::new(Shelf::of(definition)),
             world,
             attempts_max: 8,
+            events: EventSettings::default(),
         }
     }
 
@@ -177,6 +179,7 @@ impl Kit {
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
             attempts_max: self.attempts_max,
+            events: self.events.clone(),
         };
         Coordinator::start(parts).await.unwrap()
     }
