@@ -23,6 +23,7 @@ mod recovery;
 mod runner;
 mod sandboxed;
 mod schedule;
+mod snapshot;
 mod start;
 mod store;
 #[cfg(test)]

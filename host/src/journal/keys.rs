@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `i` | instance id (16 bytes) | the instance's summary |
 //! | `r` | instance id, first seq (8 bytes, big-endian) | the records of one append |
+//! | `n` | instance id | the newest snapshot of its state; may be thrown away at any time |
 //! | `a` | instance id | empty: the instance has not ended |
 //! | `x` | service name, NUL, instance id | empty: index by service |
 //! | `e` | final status, NUL, instance id | empty: index by final status |
@@ -16,9 +17,9 @@
 //! | `v` | secret name | a secret, encrypted |
 //! | `g` | pack name | a pack's grants |
 //! | `m` | setting | a setting of the store itself, such as its format |
-//! | `n` | event number (8 bytes, big-endian) | an event of the inbox |
+//! | `q` | event number (8 bytes, big-endian) | an event of the inbox |
 //! | `d` | SHA-256 of an event's source and id | the event's number, so that a duplicate is known |
-//! | `h` | event number | when it came and what its `d` row is; outlives the `n` row |
+//! | `h` | event number | when it came and what its `d` row is; outlives the `q` row |
 //! | `o` | number of the outbox (8 bytes, big-endian) | an event on its way to the sinks |
 //! | `w` | SHA-256 of a sink's URL | the number up to which the sink has everything |
 //! | `t` | pack name, NUL, workflow name | how far a workflow's schedule is |
@@ -53,6 +54,11 @@ pub fn records(id: InstanceId, first_seq: u64) -> Key {
 /// All records of an instance.
 pub fn history(id: InstanceId) -> Key {
     key(b'r', &[id.0.as_bytes()])
+}
+
+/// The newest snapshot of an instance's state.
+pub fn snapshot(id: InstanceId) -> Key {
+    key(b'n', &[id.0.as_bytes()])
 }
 
 /// The mark of an instance that has not ended.
@@ -162,12 +168,12 @@ pub fn setting(name: &str) -> Key {
 
 /// An event of the inbox.
 pub fn event(number: u64) -> Key {
-    key(b'n', &[&number.to_be_bytes()])
+    key(b'q', &[&number.to_be_bytes()])
 }
 
 /// The inbox.
 pub fn events() -> Key {
-    key(b'n', &[])
+    key(b'q', &[])
 }
 
 /// What is known of an event by its source and id.

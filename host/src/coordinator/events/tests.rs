@@ -1,6 +1,7 @@
 //! The inbox, the outbox and the sinks, over a journal in memory.
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -357,12 +358,7 @@ async fn a_sink_that_was_away_gets_after_a_restart_what_it_missed() {
     drop(away);
     let mut mailbox = Mailbox::new(Vec::new()).await;
     // The same rows under the URL that is served now.
-    let row = |url: &Url| {
-        keys::sink(
-            &sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), url.as_str()))
-                .into(),
-        )
-    };
+    let row = |url: &Url| keys::sink(&Sha256::digest(url.as_str()).into());
     let sent = kit.journal.get(&row(&url)).unwrap().unwrap();
     kit.journal.commit(Batch::default().put(row(&mailbox.url), sent)).await.unwrap();
     let settings = EventSettings { sinks: vec![mailbox.url.clone()], ..EventSettings::default() };

@@ -3,6 +3,7 @@
 mod faults;
 mod follows;
 mod lifecycle;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
