@@ -93,7 +93,7 @@ fn a_request_is_checked_in_place() {
     ] {
         check_task(&http(&format!("method: get, endpoint: '{uri}'")), &["4:38 uri"]);
     }
-    for uri in ["{base}/x", "https://{host}/x", "https://a.example/{a.b}?q={c}"] {
+    for uri in ["connection://store/{id}?a=1", "{base}/x", "https://{host}/x", "https://a.example/{a.b}?q={c}"] {
         check_task(&http(&format!("method: get, endpoint: '{uri}'")), &[]);
     }
 }
