@@ -117,7 +117,7 @@ impl<'a> Compiler<'a> {
             (_, None) => ("functions", "function"),
             (_, Some(_)) => ("", ""),
         };
-        let known: Vec<&str> = known.iter().map(String::as_str).chain(self.declared(block)).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).chain(self.declared(block).iter().copied()).collect();
         let cure = match (near(wanted, known.iter().copied()).first(), known.is_empty()) {
             (Some(candidate), _) => format!("did you mean `{candidate}`?"),
             (None, false) => format!("there is: {}", known.iter().take(8).copied().collect::<Vec<_>>().join(", ")),
