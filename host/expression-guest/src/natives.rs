@@ -9,13 +9,13 @@ use jaq_core::{Bind, Error, Exn, Native, RunPtr, ValR, ValT as _, ValX, ValXs};
 use jaq_json::{Num, Rc, Val, read};
 
 use crate::value::Value;
-use crate::{base32, regex};
+use crate::{base32, dates, regex};
 
 /// What filters work on.
 pub type Data = JustLut<Value>;
 
 /// Natives of jaq that reach outside or depend on where the host stands, and those that ours replace.
-const WITHOUT: [&str; 18] = [
+const WITHOUT: [&str; 19] = [
     "halt",
     "env",
     "now",
@@ -34,6 +34,7 @@ const WITHOUT: [&str; 18] = [
     "rtrimstr",
     "keys_unsorted",
     "reverse",
+    "strptime",
 ];
 
 /// What `now` gives. A native filter cannot carry data of its own, and this component has one thread.
@@ -103,8 +104,9 @@ fn values() -> [Filter<RunPtr<Data>>; 12] {
     ]
 }
 
-fn texts() -> [Filter<RunPtr<Data>>; 3] {
+fn texts() -> [Filter<RunPtr<Data>>; 4] {
     [
+        ("strptime", v(1), |cv| unary(cv, |text, form| dates::strptime(&text, &form))),
         ("_pieces", v(2), |mut cv| {
             let (flags, expression) = (cv.0.pop_var(), cv.0.pop_var());
             bome(regex::pieces(&cv.1, &expression, &flags))
