@@ -129,7 +129,7 @@ fn definitions() -> impl Iterator<Item = parse::Def<&'static str>> {
 
 fn value(text: &str) -> Result<Value, Error> {
     let value = read::parse_single(text.as_bytes());
-    value.map(Value).map_err(|error| Error::Runtime(format!("cannot read the data: {error}")))
+    value.map(Value::of).map_err(|error| Error::Runtime(format!("cannot read the data: {error}")))
 }
 
 fn failure(exception: jaq_core::Exn<'_, Value>) -> Error {
