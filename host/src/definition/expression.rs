@@ -94,6 +94,8 @@ pub fn name(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -128,6 +130,24 @@ mod tests {
             ("$é", vec![]),
         ] {
             assert_eq!(variables(program).into_iter().collect::<Vec<_>>(), expected, "{program}");
+        }
+    }
+
+    #[test]
+    fn a_literal_is_json_with_jq_s_numbers() {
+        for (program, expected) in [
+            ("\"a\"", Some(json!("a"))),
+            (" [1, {\"a\": 2.0}] ", Some(json!([1, {"a": 2}]))),
+            ("1e3", Some(json!(1000))),
+            ("1.5", Some(json!(1.5))),
+            ("null", Some(json!(null))),
+            ("-1", None),
+            ("\"\\(1)\"", None),
+            ("{a: 1}", None),
+            (".a", None),
+            ("1 + 1", None),
+        ] {
+            assert_eq!(literal(program), expected, "{program}");
         }
     }
 }
