@@ -152,9 +152,11 @@ pub(super) fn read(
             return Ok((arrivals, until));
         };
         reached = number;
-        let EventRow { at, event } = row::decode(&stored.value)?;
-        if at >= since {
-            arrivals.push(Arrival { number, at, event });
+        match row::decode(&stored.value) {
+            Ok(EventRow { at, event }) if at >= since => arrivals.push(Arrival { number, at, event }),
+            Ok(_) => {}
+            // One damaged event must not keep everybody from the others.
+            Err(error) => tracing::error!(number, %error, "an event of the inbox cannot be read and is passed over"),
         }
     }
     Ok((arrivals, if full { reached } else { until }))

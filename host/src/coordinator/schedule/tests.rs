@@ -336,6 +336,7 @@ async fn events_that_wait_for_others_survive_a_restart_and_start_once() {
     assert_eq!(inputs(&handle, 1).await, [json!(["1", "2"])]);
     data.row(|row| row.unwrap().held.is_empty()).await;
     handle.shutdown().await;
+    data.clock.advance(SignedDuration::from_secs(1)); // Instances are listed in order of time.
     let handle = data.start().await;
     send(&handle, &["a-3", "b-4"]).await;
     assert_eq!(inputs(&handle, 2).await, [json!(["1", "2"]), json!(["3", "4"])]);
