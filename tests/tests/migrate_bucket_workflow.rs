@@ -156,6 +156,7 @@ async fn orders_end_as_their_script_says() {
         cache_key: [7; 32],
         memory_bytes_max: SandboxConfig::MEMORY_BYTES_MAX,
         attempts_max: 8,
+        events: Default::default(),
     })
     .expect("a sandbox");
     let evaluator = Expressions::new(&sandbox).expect("an evaluator");

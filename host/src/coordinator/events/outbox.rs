@@ -169,3 +169,14 @@ fn failed(error: CommitError) -> StoreError {
         error @ CommitError::Conflict(_) => StoreError(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_row_is_read_as_it_was_written() {
+        assert_eq!(row::decode::<SinkRow>(b"\x01{\"sent\":7}"), Ok(SinkRow { sent: 7 }));
+        assert_eq!(&row::encode(&SinkRow { sent: 7 })[..], b"\x01{\"sent\":7}");
+    }
+}
