@@ -156,7 +156,6 @@ async fn orders_end_as_their_script_says() {
         cache_key: [7; 32],
         memory_bytes_max: SandboxConfig::MEMORY_BYTES_MAX,
         attempts_max: 8,
-        events: Default::default(),
     })
     .expect("a sandbox");
     let evaluator = Expressions::new(&sandbox).expect("an evaluator");
@@ -186,6 +185,7 @@ async fn check(case: Case, workflow: &str, program: &Arc<Program>, evaluator: &A
         evaluator: evaluator.clone(),
         random: Box::new(|| 0.5),
         attempts_max: 8,
+        events: Default::default(),
     })
     .await
     .expect("an engine");
