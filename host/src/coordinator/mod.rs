@@ -10,6 +10,7 @@
 //! ```
 
 mod attempt;
+mod child;
 pub mod events;
 mod fold;
 mod follow;
@@ -48,8 +49,8 @@ pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
 pub use installed::InstalledPrograms;
 pub use perform::Perform;
-pub use programs::{ProgramError, Programs, Resolved, Scheduled};
-pub use sandboxed::Sandboxed;
+pub use programs::{Named, ProgramError, Programs, Resolved, Scheduled};
+pub use sandboxed::{Sandboxed, caller};
 pub use start::{Start, StartError, Started};
 
 use events::Events;
@@ -95,6 +96,7 @@ impl Coordinator {
         let mail = Events::open(parts.journal.clone(), parts.clock.clone(), parts.events.clone()).await?;
         let shared = Arc::new(Shared::new(parts, mail));
         recovery::recover(&shared).await?;
+        child::taken_up(&shared).await;
         events::spawn(&shared)?;
         shared.tasks.spawn(schedule::Scheduler::new(&shared).run());
         Ok(Handle(shared))
@@ -124,6 +126,8 @@ struct Shared {
     tasks: TaskTracker,
     /// Why the store takes nothing more, once that is so.
     failed: OnceLock<StoreError>,
+    /// What is awaited of other instances; see `child`.
+    children: child::Children,
     started: AtomicU64,
     ended: AtomicU64,
 }
@@ -148,6 +152,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             failed: OnceLock::new(),
+            children: child::Children::default(),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         }

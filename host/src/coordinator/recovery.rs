@@ -59,6 +59,7 @@ async fn take_up(shared: &Arc<Shared>, id: InstanceId) {
 
 fn go_on(shared: &Arc<Shared>, recovered: Recovered) {
     let Recovered { summary, program, state } = recovered;
+    shared.children.expect(&state, &program);
     let (live, inbox) = Live::new(&summary, program, &state);
     let live = Arc::new(live);
     locked(&shared.live).insert(summary.id, live.clone());

@@ -29,6 +29,7 @@ pub(super) fn summary_of(id: InstanceId, created: &Created, at: jiff::Timestamp)
         pack_version: created.pack_version.clone(),
         workflow: created.workflow.clone(),
         service: created.service.clone(),
+        parent: created.parent.clone(),
         status: Status::Running,
         cancelling: false,
         created_at: at,

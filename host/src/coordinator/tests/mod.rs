@@ -1,5 +1,6 @@
 //! The coordinator over a journal in memory, with a script in the place of the sandbox.
 
+mod children;
 mod events;
 mod faults;
 mod follows;
