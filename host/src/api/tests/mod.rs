@@ -3,6 +3,7 @@
 mod documented;
 mod following;
 mod instances;
+mod posting;
 mod refused;
 mod stored;
 
