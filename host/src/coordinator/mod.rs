@@ -22,6 +22,7 @@ mod query;
 mod recovery;
 mod runner;
 mod sandboxed;
+mod snapshot;
 mod start;
 mod store;
 #[cfg(test)]

@@ -89,6 +89,7 @@ pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
         .put(keys::instance(summary.id), row::encode(summary))
         .put(keys::by_end(summary.status.as_str(), summary.id), Bytes::new())
         .delete(keys::active(summary.id))
+        .delete(keys::snapshot(summary.id))
 }
 
 /// An instance's stored summary.

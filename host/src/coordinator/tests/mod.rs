@@ -4,6 +4,7 @@ mod children;
 mod faults;
 mod follows;
 mod lifecycle;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
