@@ -196,7 +196,8 @@ fn check_uri(text: &str) -> Result<(), (&'static str, &'static str)> {
     }
     filled.push_str(rest);
     match Url::parse(&filled) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
-        _ => Err(("is no absolute http or https URI", WHOLE)),
+        // `connection://<name>/…` is below a connection of the pack, which brings address and credentials.
+        Ok(url) if matches!(url.scheme(), "http" | "https" | "connection") && url.has_host() => Ok(()),
+        _ => Err(("is no absolute http or https URI, and none of a connection", WHOLE)),
     }
 }
