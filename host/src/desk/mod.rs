@@ -21,7 +21,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::coordinator::Perform;
-use crate::coordinator::view::{Status, TaskView};
+pub use crate::coordinator::view::Status;
+use crate::coordinator::view::TaskView;
 use crate::definition::evaluate::Evaluate;
 use crate::definition::{Actions, Diagnostic};
 use crate::journal::Journal;
@@ -29,6 +30,11 @@ use crate::model::{ErrorObject, Json};
 
 /// The actions a workflow may call, as everybody shares them.
 pub type SharedActions = Arc<dyn Actions + Send + Sync>;
+
+/// A journal that is gone with the run.
+pub fn memory() -> Arc<dyn Journal> {
+    Arc::new(crate::journal::memory::MemoryJournal::new())
+}
 
 /// One workflow to be run.
 pub struct Plan {
