@@ -29,7 +29,7 @@ pub(super) enum Command {
     Show(show::Show),
     /// Start a workflow directly, without a service; or run the one in a file here, without a server.
     #[command(after_help = RUN_HELP)]
-    Run(Run),
+    Run(Box<Run>),
     /// Check workflows as an installation would. Needs no server.
     #[command(after_help = "Examples:
   orchctl workflow check packs/storage/workflows

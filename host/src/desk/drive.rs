@@ -64,7 +64,7 @@ async fn drive(work: Work, idle: Arc<Idle>) -> Outcome {
         Ok(started) => {
             let events = work.plan.events.into();
             let run = Run { coordinator: coordinator.clone(), id: started.summary.id, events, clock, idle };
-            run.to_the_end(&work.shelf).await
+            run.finish(&work.shelf).await
         }
     };
     coordinator.shutdown().await;
@@ -117,7 +117,7 @@ struct Run {
 }
 
 impl Run {
-    async fn to_the_end(mut self, shelf: &Shelf) -> Outcome {
+    async fn finish(mut self, shelf: &Shelf) -> Outcome {
         let stopped = self.follow().await;
         let mut outcome = match self.coordinator.instance(self.id) {
             Ok(summary) => told(summary),
