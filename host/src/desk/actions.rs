@@ -40,7 +40,8 @@ impl Actions for DeskActions {
         version: Option<&semver::Version>,
         name: &ActionName,
     ) -> Result<ActionDeclaration, LookupError> {
-        match self.packs.action(pack.or(self.own.as_ref()), version, name) {
+        let pack = pack.or(self.own.as_ref());
+        match self.packs.action(pack, version, name) {
             Err(LookupError::Pack { .. }) if self.lenient => Ok(unknown(pack, version, name)),
             answer => answer,
         }

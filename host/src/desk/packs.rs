@@ -1,5 +1,5 @@
-//! Packs whose actions a run really calls: installed into a temporary folder, granted what the author gave on the command
-//! line, run in the sandbox. A connection that a pack asks for is the mapped base URL of that name.
+//! What a run was given: packs whose actions it really calls, installed into a temporary folder and granted what the
+//! author gave on the command line; hosts, stand-ins, secrets. A connection that a pack asks for is the mapped base URL of that name.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,21 +8,23 @@ use std::sync::Arc;
 use serde_json::json;
 use url::Url;
 
-use super::perform::Ways;
+use super::perform::{Performer, Ways};
 use super::tools::Tools;
+use crate::clock::SystemClock;
 use crate::connection::Connections;
+use crate::connection::call::Allowed;
 use crate::connection::declaration::Connection;
 use crate::connection::secrets::SecretStore;
-use crate::coordinator::Sandboxed;
+use crate::coordinator::{Sandboxed, caller};
 use crate::definition::{Diagnostic, Severity};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
-use crate::model::{ConnectionName, SecretName};
+use crate::model::{ConnectionName, PackName, SecretName};
 use crate::pack::Catalog;
 use crate::pack::catalog::{InstallError, Pack};
 use crate::pack::grants::Grants;
 
-/// Installed packs, as long as they are used.
+/// What was given, as long as it is used.
 pub struct Packs {
     /// What is installed.
     pub catalog: Arc<Catalog>,
@@ -61,14 +63,29 @@ impl Packs {
         Ok(packs)
     }
 
-    /// Who runs their actions.
-    pub fn perform(&self) -> Sandboxed {
-        Sandboxed {
+    /// Who performs the calls of a run that was given this.
+    ///
+    /// # Errors
+    /// TLS cannot be set up on this machine.
+    pub fn performer(&self, given: &Given) -> Result<Performer, String> {
+        let rooms = Sandboxed {
             catalog: self.catalog.clone(),
             connections: self.connections.clone(),
             secrets: self.secrets.clone(),
             sandbox: self.tools.sandbox.clone(),
-        }
+            caller: caller(Arc::new(SystemClock))?,
+        };
+        let names = self.connections.list().into_iter().map(|(name, _)| name);
+        let ways = given.ways.clone();
+        let allowed = Allowed {
+            // The pack of each call takes its place.
+            pack: PackName::parse("desk").expect("a fixed text that fits the rule"),
+            connections: names.filter_map(|name| Some((name.clone(), self.connections.client(&name)?))).collect(),
+            hosts: Arc::new(move |url| ways.reach(url)),
+            secrets: given.secrets.keys().map(|name| (name.clone(), name.clone())).collect(),
+            secret_store: Some(self.secrets.clone()),
+        };
+        Ok(Performer { rooms, ways: given.ways.clone(), allowed })
     }
 
     /// Stores secrets and makes connections of the mapped names.

@@ -8,16 +8,11 @@ use futures_util::future::{self, BoxFuture};
 use url::Url;
 
 use crate::capability::HostPattern;
+use crate::connection::call::{Allowed, Kind};
 use crate::coordinator::perform::{Attempt, Finding, Observe};
 use crate::coordinator::{Perform, Sandboxed};
 use crate::definition::graph::Callee;
 use crate::model::{Failure, Json, Problem, Reaction, Success, standard};
-
-/// Makes the calls that the language itself has: `call: http` and `call: openapi`.
-pub trait Outward: Send + Sync + 'static {
-    /// Makes one call; whether its hosts may be reached is said by the [`Ways`] it was made with.
-    fn call(&self, attempt: Attempt) -> BoxFuture<'static, Result<Success, Failure>>;
-}
 
 /// The hosts that a run may reach.
 #[derive(Debug, Clone, Default)]
@@ -71,52 +66,54 @@ fn denied(url: &Url) -> Failure {
 
 /// Performs the calls of a run.
 pub struct Performer {
-    /// Actions, where packs are at hand.
-    pub actions: Option<Sandboxed>,
+    /// Runs actions, makes calls, and has what was given to the run.
+    pub rooms: Sandboxed,
     /// The hosts that may be reached.
     pub ways: Ways,
-    /// Who makes the calls to them.
-    pub outward: Option<Arc<dyn Outward>>,
+    /// What calls of the language itself may use.
+    pub allowed: Allowed,
 }
 
 impl Performer {
     fn refusal(&self, attempt: &Attempt) -> Option<Failure> {
         match &attempt.call.callee {
-            Callee::Action(action) if self.actions.is_none() => Some(failure(
+            Callee::Action(action) if self.rooms.catalog.latest(&action.pack).is_none() => Some(failure(
                 standard::CONFIGURATION,
                 "the action is not at hand",
                 format!("no pack has `{}` here: name the folder of its built pack with `--pack DIR`", action.action),
             )),
-            Callee::Action(_) => None,
-            Callee::Http => self.http_refusal(&attempt.call.arguments),
-            Callee::OpenApi => self.openapi_refusal(&attempt.call.arguments),
-            Callee::Workflow { .. } => Some(failure(
-                standard::CONFIGURATION,
-                "the workflow is not at hand",
-                "name the folder of its pack with `--pack DIR`".to_owned(),
-            )),
+            Callee::Action(_) | Callee::Workflow { .. } => None,
+            Callee::Http => self.url_refusal(attempt.call.arguments.get("endpoint")),
+            Callee::OpenApi => self.url_refusal(attempt.call.arguments.pointer("/document/endpoint")),
         }
     }
 
-    fn http_refusal(&self, arguments: &Json) -> Option<Failure> {
-        self.url_refusal(arguments.get("endpoint"))
-    }
-
-    /// The document's host; the one that it names is held to the same ways when it is known.
-    fn openapi_refusal(&self, arguments: &Json) -> Option<Failure> {
-        self.url_refusal(arguments.pointer("/document/endpoint"))
-    }
-
+    /// Whatever else the call asks for is held to the same ways by its caller.
     fn url_refusal(&self, url: Option<&Json>) -> Option<Failure> {
-        let text = url.and_then(Json::as_str).unwrap_or_default();
-        match Url::parse(text) {
-            Ok(url) => self.ways.check(&url).err(),
-            Err(error) => {
-                let detail = format!("`{text}` is not an absolute URL: {error}");
-                Some(failure(standard::CONFIGURATION, "the endpoint is no URL", detail))
-            }
-        }
+        let url = Url::parse(url.and_then(Json::as_str)?).ok()?;
+        let is_web = matches!(url.scheme(), "http" | "https");
+        self.ways.check(&url).err().filter(|_| is_web)
     }
+
+    fn call(&self, kind: Kind, attempt: Attempt) -> BoxFuture<'static, Result<Success, Failure>> {
+        let (caller, mut allowed) = (self.rooms.caller.clone(), self.allowed.clone());
+        allowed.pack = attempt.pack;
+        let call = attempt.call;
+        async move {
+            let answer = caller.call(kind, &call.arguments, &allowed, &call.key, call.timeout.unsigned_abs()).await;
+            answer.map_err(on_the_desk)
+        }
+        .boxed()
+    }
+}
+
+/// A refusal with the cure of the desk in the place of a server's.
+fn on_the_desk(mut failure: Failure) -> Failure {
+    if let Some((what, _)) = failure.problem.detail.split_once(" is not granted to the workflows of pack") {
+        let cure = "use `--allow-host HOST`, `--map NAME=URL` or `--secret NAME=VALUE`";
+        failure.problem.detail = format!("{what} is not given to this run: {cure}");
+    }
+    failure
 }
 
 impl Perform for Performer {
@@ -124,21 +121,15 @@ impl Perform for Performer {
         if let Some(refusal) = self.refusal(&attempt) {
             return future::ready(Err(refusal)).boxed();
         }
-        match (&attempt.call.callee, &self.actions, &self.outward) {
-            (Callee::Action(_), Some(actions), _) => actions.run(attempt, observer),
-            (Callee::Http | Callee::OpenApi, _, Some(outward)) => outward.call(attempt),
-            (callee, ..) => {
-                let detail = format!("nobody here makes a call of the kind `{callee}`");
-                future::ready(Err(failure(standard::CONFIGURATION, "the call cannot be made", detail))).boxed()
-            }
+        match attempt.call.callee {
+            Callee::Http => self.call(Kind::Http, attempt),
+            Callee::OpenApi => self.call(Kind::OpenApi, attempt),
+            Callee::Action(_) | Callee::Workflow { .. } => self.rooms.run(attempt, observer),
         }
     }
 
     fn probe(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Finding, Failure>> {
-        match (&attempt.call.callee, &self.actions) {
-            (Callee::Action(_), Some(actions)) => actions.probe(attempt, observer),
-            _ => future::ready(Ok(Finding::Unknown)).boxed(),
-        }
+        self.rooms.probe(attempt, observer)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Plan;
-use crate::coordinator::{ProgramError, Programs, Resolved};
+use crate::coordinator::{Named, ProgramError, Programs, Resolved};
 use crate::definition::graph::Program;
 use crate::definition::{Compiled, Diagnostic, Severity, Source, compile};
 use crate::machine::record::Created;
@@ -68,6 +68,19 @@ impl Programs for Shelf {
     ) -> Result<Resolved, ProgramError> {
         let program = self.find(pack, version, workflow).ok_or_else(|| self.missing(pack, workflow))?;
         Ok(Resolved { program: program.clone(), version: program.version.clone() })
+    }
+
+    /// By the names and versions of the documents alone: on the desk there are no packs around them.
+    fn named(
+        &self,
+        _: (&PackName, &semver::Version),
+        namespace: &str,
+        workflow: &WorkflowName,
+        version: Option<&semver::Version>,
+    ) -> Result<Named, ProgramError> {
+        let pack = PackName::parse(namespace).map_err(|error| ProgramError::NotFound(error.to_string()))?;
+        let resolved = self.resolve(&pack, version, workflow)?;
+        Ok(Named { pack, resolved })
     }
 
     fn pinned(&self, created: &Created) -> Result<Arc<Program>, ProgramError> {

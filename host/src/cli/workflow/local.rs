@@ -18,7 +18,7 @@ use crate::cli::service::Start;
 use crate::definition::yaml;
 use crate::desk::actions::DeskActions;
 use crate::desk::packs::{Given, Packs};
-use crate::desk::perform::{Performer, Ways};
+use crate::desk::perform::Ways;
 use crate::desk::{self, Outcome, Plan, SharedActions, Time};
 use crate::model::SecretName;
 
@@ -96,12 +96,13 @@ impl Local {
         let events = self.events.as_deref().map(read_events).transpose()?.unwrap_or_default();
         let tools = Arc::new(desk.tools()?);
         let at_hand = desk.at_hand(file)?;
-        let packs = self.packs(desk, &tools).await?;
-        let known: SharedActions = match &packs {
-            Some(packs) => packs.catalog.clone(),
-            None => at_hand.actions,
+        let given = self.given(desk);
+        let packs = Packs::open(&given, tools.clone()).await.map_err(Error::Failed)?;
+        let known: SharedActions = match desk.packs.is_empty() {
+            true => at_hand.actions,
+            false => packs.catalog.clone(),
         };
-        let perform = Performer { actions: packs.as_ref().map(Packs::perform), ways: self.ways(), outward: None };
+        let perform = packs.performer(&given).map_err(Error::Failed)?;
         let plan = Plan {
             path: file.display().to_string(),
             text,
@@ -117,19 +118,11 @@ impl Local {
         desk::run(plan).await.map_err(|findings| Error::Failed(report(&findings)))
     }
 
-    /// The packs that were named, installed for this run.
-    async fn packs(&self, desk: &Desk, tools: &Arc<crate::desk::tools::Tools>) -> Result<Option<Packs>, Error> {
-        if desk.packs.is_empty() {
-            return Ok(None);
-        }
+    fn given(&self, desk: &Desk) -> Given {
+        let ways = Ways { allowed: self.hosts.clone(), mapped: self.maps.clone() };
         let secrets: BTreeMap<_, _> =
             self.secrets.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
-        let given = Given { folders: desk.packs.clone(), ways: self.ways(), secrets };
-        Packs::open(&given, tools.clone()).await.map(Some).map_err(Error::Failed)
-    }
-
-    fn ways(&self) -> Ways {
-        Ways { allowed: self.hosts.clone(), mapped: self.maps.clone() }
+        Given { folders: desk.packs.clone(), ways, secrets }
     }
 }
 
