@@ -1,5 +1,6 @@
 //! The routes over real rooms: a journal in memory, an empty catalog, and a script in the place of guests.
 
+mod diagrams;
 mod documented;
 mod following;
 mod instances;
