@@ -97,8 +97,8 @@ fn what_was_out(prepared: &Prepared, run: &mut Run<'_>, done: bool) -> bool {
         blind |= effect == Some(Effect::Once) && !probe;
     }
     for (key, called) in &mut run.world.calls {
-        let lost = out.iter().any(|call| call.key == *key);
-        called.performed = u32::from(!lost || done);
+        let lost = !done && out.iter().any(|call| call.key == *key);
+        called.performed = u32::from(!lost);
     }
     blind
 }

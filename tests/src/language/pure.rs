@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
 
     fn answer(&mut self, errand: Errand) -> anyhow::Result<()> {
         let call = self.state.call(self.program, errand).context("an errand that is out has a call")?;
-        let called = self.world.calls.get_mut(&call.key).context("a call without an intent")?;
+        let called = self.world.calls.get(&call.key).context("a call without an intent")?;
         let (activation, attempt) = (errand.activation, errand.attempt);
         if errand.probe {
             let found = match (&called.reply, called.performed) {
@@ -267,7 +267,6 @@ impl<'a> Run<'a> {
             };
             return self.advance(Event::ProbeAnswered { activation, attempt, found });
         }
-        called.performed += 1;
         let result = called.reply.clone();
         self.advance(Event::ResultArrived { activation, attempt, result })
     }
@@ -319,7 +318,7 @@ impl<'a> Run<'a> {
         let nodes = if self.records.is_empty() { BTreeMap::new() } else { judge::nodes_of(&self.records) };
         let fresh = judge::nodes_of(new);
         for stamped in new {
-            let Record::Intent { activation, attempt: 1, key, arguments } = &stamped.record else { continue };
+            let Record::Intent { activation, key, arguments, .. } = &stamped.record else { continue };
             let Some(node) = fresh.get(activation).or_else(|| nodes.get(activation)) else { continue };
             let node = self.program.node(*node);
             let NodeKind::Act(act) = &node.kind else { continue };
@@ -335,10 +334,11 @@ impl<'a> Run<'a> {
                 at: stamped.at,
             };
             let (case, children, evaluator) = (self.case, self.children, self.evaluator);
-            self.world.note(&asked, || match child {
+            let called = self.world.note(&asked, || match child {
                 Some(child) => run_child(case, child, children, evaluator, arguments),
                 None => world::echo(arguments),
             });
+            called.performed += 1;
         }
     }
 }

@@ -95,16 +95,23 @@ impl World {
         Some(if self.script[place].always { self.script[place].clone() } else { self.script.remove(place) })
     }
 
-    /// What has taken effect, by key.
+    /// What has taken effect, by key: what fails or hangs has none.
     pub fn effects(&self) -> BTreeMap<&str, &str> {
-        let done = self.calls.iter().filter(|(_, call)| call.performed > 0 && call.reply.is_ok());
+        let done = self.calls.iter().filter(|(_, call)| call.performed > 0 && call.takes_effect());
         done.map(|(key, call)| (key.as_str(), call.label.as_str())).collect()
     }
 
     /// Calls that may be made once and were made more often.
     pub fn repeated(&self) -> Vec<String> {
-        let more = self.calls.values().filter(|call| call.effect == Effect::Once && call.performed > 1);
+        let more =
+            self.calls.values().filter(|call| call.effect == Effect::Once && call.performed > 1 && call.takes_effect());
         more.map(|call| format!("{} was done {} times", call.label, call.performed)).collect()
+    }
+}
+
+impl Called {
+    fn takes_effect(&self) -> bool {
+        self.reply.is_ok() && self.ready.is_some()
     }
 }
 
