@@ -109,11 +109,13 @@ impl Server {
         let packs = config.data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
+        let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {
             catalog: catalog.clone(),
             connections: connections.clone(),
             secrets: secrets.clone(),
             sandbox,
+            caller,
         });
         let parts = parts(journal, &catalog, perform, evaluator);
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;

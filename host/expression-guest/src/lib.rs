@@ -3,5 +3,10 @@
 
 pub mod program;
 
+mod base32;
+mod natives;
+mod regex;
+mod value;
+
 #[cfg(target_arch = "wasm32")]
 mod component;

@@ -1,22 +1,42 @@
 //! A compiled jq program and one run of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
 
-use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader, lex, parse};
-use jaq_core::native::{Fun, bome, run, v};
 use jaq_core::{Compiler, Ctx, Filter, Vars};
-use jaq_json::{Num, Val, read};
+use jaq_json::{Val, read};
 
-type Data = JustLut<Val>;
+use crate::natives::{Data, natives, not_json, set_now_ms};
+use crate::value::Value;
 
-/// Natives that reach outside or depend on where the host stands.
-const WITHOUT_NATIVES: [&str; 7] = ["halt", "env", "now", "debug_empty", "stderr_empty", "localtime", "strflocaltime"];
-/// Definitions that rest on those.
-const WITHOUT_DEFINITIONS: [&str; 4] = ["halt", "halt_error", "debug", "stderr"];
-
-/// What `now` gives. A native filter cannot carry data of its own, and this component has one thread.
-static NOW_MS: AtomicU64 = AtomicU64::new(0);
+/// Definitions of jaq that natives of ours replace, or that rest on natives that are left out. What `definitions.jq`
+/// defines anew is left out as well.
+const WITHOUT: [&str; 24] = [
+    "halt",
+    "halt_error",
+    "debug",
+    "stderr",
+    "null",
+    "true",
+    "false",
+    "not",
+    "nan",
+    "infinite",
+    "type",
+    "isboolean",
+    "isnumber",
+    "isstring",
+    "isarray",
+    "isobject",
+    "getpath",
+    "delpaths",
+    "@htmld",
+    "@urid",
+    "tonumber",
+    "totype",
+    "scan_",
+    "capture_of_match",
+];
 
 /// Why a program gave no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +91,9 @@ impl Program {
         if variables.len() != self.variables {
             return Err(Error::Runtime(format!("{} variables where {} are needed", variables.len(), self.variables)));
         }
-        NOW_MS.store(now_ms, Ordering::Relaxed);
+        set_now_ms(now_ms);
         let input = value(input)?;
-        let variables: Vec<Val> = variables.iter().map(|text| value(text)).collect::<Result<_, _>>()?;
+        let variables: Vec<Value> = variables.iter().map(|text| value(text)).collect::<Result<_, _>>()?;
         let context = Ctx::<Data>::new(&self.filter.lut, Vars::new(variables));
         let mut results = self.filter.id.run((context, input));
         let result = match results.next() {
@@ -86,54 +106,39 @@ impl Program {
             Some(Ok(_)) => return Err(Error::Results(2)),
             Some(Err(exception)) => return Err(failure(exception)),
         }
-        not_json(&result).map_or(Ok(()), |what| Err(Error::NotJson(what)))?;
+        not_json(&result.0).map_or(Ok(()), |what| Err(Error::NotJson(what)))?;
         Ok(result.to_string())
     }
 }
 
+/// The standard library, parsed once: it is a third of what compiling costs.
 fn definitions() -> impl Iterator<Item = parse::Def<&'static str>> {
-    let ours = load::parse(include_str!("definitions.jq"), |parser| parser.defs()).expect("definitions.jq parses");
-    jaq_core::defs()
-        .chain(jaq_std::defs().filter(|definition| !WITHOUT_DEFINITIONS.contains(&definition.name)))
-        .chain(jaq_json::defs())
-        .chain(ours)
+    static DEFINITIONS: OnceLock<Vec<parse::Def<&'static str>>> = OnceLock::new();
+    let all = DEFINITIONS.get_or_init(|| {
+        let ours = load::parse(include_str!("definitions.jq"), |parser| parser.defs()).expect("definitions.jq parses");
+        let anew = |theirs: &parse::Def<_>| {
+            ours.iter().any(|ours: &parse::Def<_>| ours.name == theirs.name && ours.args.len() == theirs.args.len())
+        };
+        let theirs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let mut all: Vec<_> = theirs.filter(|theirs| !WITHOUT.contains(&theirs.name) && !anew(theirs)).collect();
+        all.extend(ours);
+        all
+    });
+    all.iter().cloned()
 }
 
-fn natives() -> impl Iterator<Item = Fun<Data>> {
-    let now = run(("now", v(0), |_| bome(Ok(Val::from(NOW_MS.load(Ordering::Relaxed) as f64 / 1000.0)))));
-    jaq_core::funs()
-        .chain(jaq_std::funs().filter(|(name, _, _)| !WITHOUT_NATIVES.contains(name)))
-        .chain(jaq_json::funs())
-        .chain([now])
+fn value(text: &str) -> Result<Value, Error> {
+    let value = read::parse_single(text.as_bytes());
+    value.map(Value).map_err(|error| Error::Runtime(format!("cannot read the data: {error}")))
 }
 
-fn value(text: &str) -> Result<Val, Error> {
-    read::parse_single(text.as_bytes()).map_err(|error| Error::Runtime(format!("cannot read the data: {error}")))
-}
-
-fn failure(exception: jaq_core::Exn<'_, Val>) -> Error {
+fn failure(exception: jaq_core::Exn<'_, Value>) -> Error {
     match exception.get_err() {
-        Ok(error) => match error.into_val() {
+        Ok(error) => match error.into_val().0 {
             Val::TStr(text) => Error::Runtime(String::from_utf8_lossy(&text).into_owned()),
             value => Error::Runtime(value.to_string()),
         },
-        Err(_) => Error::Runtime("the program left by a `break` or `halt`".to_owned()),
-    }
-}
-
-/// What in the value JSON cannot say.
-fn not_json(value: &Val) -> Option<String> {
-    match value {
-        Val::Null | Val::Bool(_) => None,
-        Val::Num(Num::Float(number)) if !number.is_finite() => Some(format!("the number {number}")),
-        Val::Num(_) => None,
-        Val::TStr(text) => std::str::from_utf8(text).is_err().then(|| "text that is not UTF-8".to_owned()),
-        Val::BStr(_) => Some("a byte string".to_owned()),
-        Val::Arr(items) => items.iter().find_map(not_json),
-        Val::Obj(entries) => entries.iter().find_map(|(key, value)| match key {
-            Val::TStr(_) => not_json(key).or_else(|| not_json(value)),
-            key => Some(format!("the key {key}, which is not text")),
-        }),
+        Err(_) => Error::Runtime("the program left by a `break` without its `label`".to_owned()),
     }
 }
 

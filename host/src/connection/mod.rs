@@ -2,6 +2,7 @@
 //! credentials never leave this room. It knows nothing of workflows.
 
 mod authentication;
+pub mod call;
 pub mod client;
 pub mod declaration;
 pub mod outside;

@@ -41,14 +41,23 @@ impl Outside {
     /// # Errors
     /// See [`SendError`].
     pub async fn send(&self, url: Url, outgoing: Outgoing) -> Result<Incoming, SendError> {
-        let deadline = Instant::now() + outgoing.timeout.map_or(TIMEOUT, |asked| asked.min(TIMEOUT));
+        let limit = outgoing.timeout.map_or(TIMEOUT, |asked| asked.min(TIMEOUT));
+        let mut incoming = self.exchange(url, outgoing, limit).await?;
+        remove_hidden(&mut incoming.headers);
+        Ok(incoming)
+    }
+
+    /// The same within any `limit`, with all fields of the response.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub(super) async fn exchange(&self, url: Url, outgoing: Outgoing, limit: Duration) -> Result<Incoming, SendError> {
+        let deadline = Instant::now() + limit;
         let Ok(Ok(permit)) = tokio::time::timeout_at(deadline.into(), self.places.clone().acquire_owned()).await else {
             return Err(SendError::Unavailable(format!("all {EXCHANGES_MAX} exchanges with granted hosts are in use")));
         };
         let Outgoing { method, headers, payload, .. } = outgoing;
-        let mut incoming = transport::send(&self.http, method, url, headers, payload, deadline, Some(permit)).await?;
-        remove_hidden(&mut incoming.headers);
-        Ok(incoming)
+        transport::send(&self.http, method, url, headers, payload, deadline, Some(permit)).await
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use super::live::{Live, Message};
 use super::perform::{Attempt, Finding, LogLevel, Measure, Observe};
 use super::view::{Event, LogLine, Progress};
-use super::{Shared, locked};
+use super::{Shared, child, locked};
+use crate::definition::graph::Callee;
 use crate::machine::command::Call;
 use crate::machine::next::{Event as Happened, Found};
 use crate::machine::state::Errand;
@@ -33,11 +34,23 @@ const CHECKPOINT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Runs an errand when its turn comes and says what happened.
 pub(super) async fn run(shared: Arc<Shared>, observer: Arc<Observer>, errand: Errand, call: Call) -> Happened {
+    let (activation, number) = (errand.activation, errand.attempt);
+    if let (Callee::Workflow { .. }, false) = (&call.callee, errand.probe) {
+        // Without a turn: it only waits, and what it waits for may need the last turn that there is.
+        observer.running.store(true, Ordering::Relaxed);
+        let result = child::run(shared, observer, call).await;
+        return Happened::ResultArrived { activation, attempt: number, result };
+    }
     // The semaphore is never closed; were it, running without a turn would still be right.
     let _turn = shared.permits.clone().acquire_owned().await;
     observer.running.store(true, Ordering::Relaxed);
-    let attempt = Attempt { instance: observer.live.id, reference: observer.reference.clone(), call };
-    let (activation, number) = (errand.activation, errand.attempt);
+    let attempt = Attempt {
+        instance: observer.live.id,
+        pack: observer.live.pack.clone(),
+        version: observer.live.version.clone(),
+        reference: observer.reference.clone(),
+        call,
+    };
     if errand.probe {
         let answer = AssertUnwindSafe(shared.perform.probe(attempt, observer)).catch_unwind().await;
         let found = found(answer.unwrap_or_else(|_| Err(panicked())));
@@ -71,10 +84,10 @@ fn panicked() -> Failure {
 /// Takes what one attempt tells.
 pub(super) struct Observer {
     shared: Arc<Shared>,
-    live: Arc<Live>,
+    pub(super) live: Arc<Live>,
     errand: Errand,
     name: String,
-    reference: String,
+    pub(super) reference: String,
     running: AtomicBool,
     lines: Mutex<Lines>,
     told_at: Mutex<Option<Timestamp>>,

@@ -69,6 +69,10 @@ impl Tasks {
                 view.attempts.push(AttemptView { attempt, started_at: at, ended_at: None, outcome, error: None });
             }),
             Record::Result { activation, outcome, .. } => self.change(*activation, |view| ended(view, outcome, at)),
+            Record::Armed { activation, .. } => self.change(*activation, |view| view.status = Status::Waiting),
+            Record::Matched { activation, ends: true, .. } => {
+                self.change(*activation, |view| view.status = Status::Running);
+            }
             Record::TimerSet { activation, due } => self.change(*activation, |view| waits(view, Some(*due))),
             Record::TimerFired { activation } => self.change(*activation, |view| waits(view, None)),
             Record::Retried { activation, retry, due, .. } => {
@@ -100,6 +104,9 @@ impl Tasks {
 
     fn entered(&mut self, entered: &Entered, at: Timestamp) {
         let node = self.program.node(entered.node);
+        if node.hidden {
+            return;
+        }
         let action = match &node.kind {
             NodeKind::Act(act) => Some(act.callee.to_string()),
             _ => None,
@@ -107,10 +114,10 @@ impl Tasks {
         let input = self.state.input_of(entered.activation);
         let view = TaskView {
             id: entered.activation.0,
-            parent: entered.parent.map(|parent| parent.0),
+            parent: self.visible_around(entered.parent),
             name: node.name.to_string(),
             reference: node.reference.clone(),
-            iteration: self.iteration_around(entered.parent),
+            iteration: self.iteration_around(entered.parent, entered.lane),
             status: Status::Running,
             action,
             started_at: at,
@@ -136,13 +143,27 @@ impl Tasks {
         oldest.map(|id| self.views.remove(&id));
     }
 
-    /// The iteration of the nearest loop around.
-    fn iteration_around(&self, mut around: Option<ActivationId>) -> Option<u64> {
+    /// The nearest activation around that people see.
+    fn visible_around(&self, mut around: Option<ActivationId>) -> Option<u64> {
         while let Some(id) = around {
-            if let Some(index) = self.state.iteration_of(id) {
+            let (node, parent) = self.state.place_of(id)?;
+            if !self.program.node(node).hidden {
+                return Some(id.0);
+            }
+            around = parent;
+        }
+        None
+    }
+
+    /// The iteration of the nearest loop around.
+    fn iteration_around(&self, mut around: Option<ActivationId>, mut lane: Option<u64>) -> Option<u64> {
+        while let Some(id) = around {
+            let (node, parent) = self.state.place_of(id)?;
+            let side_by_side = lane.filter(|_| matches!(self.program.node(node).kind, NodeKind::Each(_)));
+            if let Some(index) = side_by_side.or_else(|| self.state.iteration_of(id)) {
                 return Some(index);
             }
-            around = self.state.place_of(id).and_then(|(_, parent)| parent);
+            (around, lane) = (parent, self.state.lane_of(id));
         }
         None
     }

@@ -177,6 +177,7 @@ impl Handle {
         let mut batch = Batch::default()
             .delete(keys::instance(id))
             .delete(keys::active(id))
+            .delete(keys::snapshot(id))
             .delete(keys::by_end(summary.status.as_str(), id));
         if let Some(service) = &summary.service {
             batch = batch.delete(keys::by_service(service, id));

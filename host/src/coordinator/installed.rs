@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::programs::{ProgramError, Programs, Resolved};
+use super::programs::{Named, ProgramError, Programs, Resolved};
 use crate::definition::graph::Program;
 use crate::machine::record::Created;
 use crate::model::{PackName, WorkflowName};
@@ -20,6 +20,18 @@ impl Programs for InstalledPrograms {
     ) -> Result<Resolved, ProgramError> {
         let found = self.0.workflow(pack, version, workflow)?;
         Ok(Resolved { program: found.program.clone(), version: found.version.clone() })
+    }
+
+    fn named(
+        &self,
+        own: (&PackName, &semver::Version),
+        namespace: &str,
+        workflow: &WorkflowName,
+        version: Option<&semver::Version>,
+    ) -> Result<Named, ProgramError> {
+        let found = self.0.workflow_named(own, namespace, workflow, version)?;
+        let resolved = Resolved { program: found.program.clone(), version: found.version.clone() };
+        Ok(Named { pack: found.pack.clone(), resolved })
     }
 
     fn pinned(&self, created: &Created) -> Result<Arc<Program>, ProgramError> {

@@ -105,6 +105,10 @@ impl Live {
     fn sentence(&self, wait: Waiting) -> String {
         match wait {
             Waiting::Call { errand, node, since } => self.call_sentence(errand, node, since),
+            Waiting::Events { node, since, consumed } => {
+                let (name, since) = (self.name(node), seconds(since));
+                format!("waits for events since {since}, {consumed} so far (task {name})")
+            }
             Waiting::Timer { node, due } => format!("waits until {} (task {})", seconds(due), self.name(node)),
             Waiting::Retry { node, due, retry } => {
                 format!("waits until {} for retry {retry} of {}", seconds(due), self.name(node))

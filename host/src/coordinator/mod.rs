@@ -10,6 +10,7 @@
 //! ```
 
 mod attempt;
+mod child;
 mod fold;
 mod follow;
 mod handle;
@@ -21,6 +22,7 @@ mod query;
 mod recovery;
 mod runner;
 mod sandboxed;
+mod snapshot;
 mod start;
 mod store;
 #[cfg(test)]
@@ -44,8 +46,8 @@ use crate::model::InstanceId;
 pub use handle::{Counters, Handle, InstanceError};
 pub use installed::InstalledPrograms;
 pub use perform::Perform;
-pub use programs::{ProgramError, Programs, Resolved};
-pub use sandboxed::Sandboxed;
+pub use programs::{Named, ProgramError, Programs, Resolved};
+pub use sandboxed::{Sandboxed, caller};
 pub use start::{Start, StartError, Started};
 
 use live::{Damaged, Live};
@@ -87,6 +89,7 @@ impl Coordinator {
     pub async fn start(parts: Parts) -> Result<Handle, StoreError> {
         let shared = Arc::new(Shared::new(parts));
         recovery::recover(&shared).await?;
+        child::taken_up(&shared).await;
         Ok(Handle(shared))
     }
 }
@@ -112,6 +115,8 @@ struct Shared {
     tasks: TaskTracker,
     /// Why the store takes nothing more, once that is so.
     failed: OnceLock<StoreError>,
+    /// What is awaited of other instances; see `child`.
+    children: child::Children,
     started: AtomicU64,
     ended: AtomicU64,
 }
@@ -135,6 +140,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             failed: OnceLock::new(),
+            children: child::Children::default(),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         }

@@ -19,6 +19,34 @@ pub trait Programs: Send + Sync + 'static {
         workflow: &WorkflowName,
     ) -> Result<Resolved, ProgramError>;
 
+    /// The workflow that another one names by `document.namespace`, `document.name` and, if at all, `document.version`;
+    /// `own` is the other one's pack. Here it is one of the pack of that name, or of the own one.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    fn named(
+        &self,
+        own: (&PackName, &semver::Version),
+        namespace: &str,
+        workflow: &WorkflowName,
+        version: Option<&semver::Version>,
+    ) -> Result<Named, ProgramError> {
+        let fits = |found: &Resolved| version.is_none_or(|version| found.program.version == *version);
+        if let Ok(pack) = PackName::parse(namespace)
+            && let Ok(resolved) = self.resolve(&pack, None, workflow)
+            && fits(&resolved)
+        {
+            return Ok(Named { pack, resolved });
+        }
+        let resolved = self.resolve(own.0, Some(own.1), workflow)?;
+        match resolved.program.namespace == namespace && fits(&resolved) {
+            true => Ok(Named { pack: own.0.clone(), resolved }),
+            false => {
+                Err(ProgramError::NotFound(format!("there is no workflow `{workflow}` of namespace `{namespace}`")))
+            }
+        }
+    }
+
     /// The very workflow that an instance started with.
     ///
     /// # Errors
@@ -33,6 +61,15 @@ pub struct Resolved {
     pub program: Arc<Program>,
     /// The version of the pack it was found in.
     pub version: semver::Version,
+}
+
+/// A workflow found by the names that its document has.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its pack.
+    pub pack: PackName,
+    /// The workflow.
+    pub resolved: Resolved,
 }
 
 /// Why a workflow is not at hand.

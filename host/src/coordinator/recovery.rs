@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use super::live::{Damaged, Live};
 use super::runner::Runner;
 use super::view::InstanceSummary;
-use super::{ProgramError, Programs, Shared, locked, store};
+use super::{ProgramError, Programs, Shared, locked, snapshot, store};
 use crate::definition::graph::Program;
 use crate::journal::{Journal, Scan, StoreError, keys};
 use crate::machine::next::Event;
@@ -59,6 +59,7 @@ async fn take_up(shared: &Arc<Shared>, id: InstanceId) {
 
 fn go_on(shared: &Arc<Shared>, recovered: Recovered) {
     let Recovered { summary, program, state } = recovered;
+    shared.children.expect(&state, &program);
     let (live, inbox) = Live::new(&summary, program, &state);
     let live = Arc::new(live);
     locked(&shared.live).insert(summary.id, live.clone());
@@ -71,7 +72,7 @@ fn load(journal: &dyn Journal, programs: &dyn Programs, id: InstanceId) -> Resul
     let summary = summary.ok_or_else(|| lost("its summary is gone".to_owned()))?;
     let pack = Some((summary.pack.clone(), summary.pack_version.clone()));
     let mut fold = Fold { programs, state: State::new(id), program: None };
-    let folded = store::records(journal, id, 0, |record| fold.take(&record).map(|()| true));
+    let folded = fold.read(journal, id);
     folded.map_err(|Why(why)| Damaged { why, pack: pack.clone() })?;
     let program = fold.program.ok_or_else(|| Damaged { why: "its history is empty".to_owned(), pack })?;
     Ok(Recovered { summary, program, state: fold.state })
@@ -93,7 +94,20 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    fn take(&mut self, stamped: &Stamped) -> Result<(), Why> {
+    /// Reads the newest snapshot and the records after it; without one, all records.
+    fn read(&mut self, journal: &dyn Journal, id: InstanceId) -> Result<(), Why> {
+        let snapshot = snapshot::newest(journal, id)?;
+        let mut after = 0;
+        if let Some(state) = snapshot {
+            store::records(journal, id, 0, |record| self.begin(&record).map(|()| false))?;
+            after = state.seq();
+            self.state = state;
+        }
+        store::records(journal, id, after, |record| self.take(&record).map(|()| true))
+    }
+
+    /// Finds the program that the instance's first record names.
+    fn begin(&mut self, stamped: &Stamped) -> Result<(), Why> {
         if let Record::Created(created) = &stamped.record {
             let program = self.programs.pinned(created).map_err(|error: ProgramError| Why(error.to_string()))?;
             if program.digest != created.definition {
@@ -104,6 +118,11 @@ impl Fold<'_> {
             }
             self.program = Some(program);
         }
+        Ok(())
+    }
+
+    fn take(&mut self, stamped: &Stamped) -> Result<(), Why> {
+        self.begin(stamped)?;
         let program = self.program.as_ref().ok_or_else(|| Why("its history has no beginning".to_owned()))?;
         self.state.apply(program, stamped).map_err(|error| Why(error.to_string()))
     }

@@ -1,7 +1,7 @@
 //! One running instance: a task that owns its state. It decides, commits, publishes, sends out what the state asks for,
 //! and waits for what comes back. Nothing goes out before the records that ask for it are durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::attempt::{self, Observer};
 use super::live::{Damaged, Live, Message, Posture};
+use super::snapshot::Snapshots;
 use super::view::Event;
 use super::{Shared, locked, store};
 use crate::journal::{Batch, CommitError, StoreError};
@@ -37,6 +38,7 @@ pub(super) struct Runner {
     inbox: mpsc::Receiver<Message>,
     attempts: JoinSet<Happened>,
     out: BTreeMap<Errand, AbortHandle>,
+    snapshots: Snapshots,
 }
 
 /// Why a runner stops.
@@ -51,7 +53,8 @@ enum Stop {
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>, live: Arc<Live>, state: State, inbox: mpsc::Receiver<Message>) -> Self {
-        Self { shared, live, state, inbox, attempts: JoinSet::new(), out: BTreeMap::new() }
+        let snapshots = Snapshots::after(state.seq());
+        Self { shared, live, state, inbox, attempts: JoinSet::new(), out: BTreeMap::new(), snapshots }
     }
 
     /// Runs the instance on a task of its own, beginning with an event, if something has happened.
@@ -137,6 +140,7 @@ impl Runner {
         for (errand, observer) in self.drop_attempts() {
             batch = store::add_log(batch, id, errand, &observer.lines());
         }
+        batch = self.snapshots.add(batch, &self.state);
         if let Some((end, at)) = store::end_in(records) {
             let summary = store::summary(&*self.shared.journal, id)?;
             let mut summary = summary.ok_or_else(|| StoreError(format!("the summary of instance {id} is gone")))?;
@@ -148,7 +152,10 @@ impl Runner {
 
     /// Interrupts every attempt that the state does not ask for any more.
     fn drop_attempts(&mut self) -> Vec<(Errand, Arc<Observer>)> {
-        let wanted: Vec<_> = self.state.errands().collect();
+        if self.out.is_empty() {
+            return Vec::new();
+        }
+        let wanted: BTreeSet<_> = self.state.errands().collect();
         let over: Vec<_> = self.out.keys().filter(|errand| !wanted.contains(errand)).copied().collect();
         let mut observers = locked(&self.live.observers);
         let mut dropped = Vec::with_capacity(over.len());

@@ -1,5 +1,5 @@
-//! Attempts in the sandbox, with what the pack was granted. Grants are looked up at each attempt, so that a change holds
-//! from the next one on.
+//! Attempts at the edge, with what the pack was granted: those at actions in the sandbox, the calls of the language itself
+//! by the caller. Grants are looked up at each attempt, so that a change holds from the next one on.
 
 use std::sync::Arc;
 
@@ -7,14 +7,17 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::perform::{Attempt, Finding, Observe, Perform};
+use crate::clock::Clock;
 use crate::connection::Connections;
+use crate::connection::call::{Caller, Kind};
 use crate::connection::secrets::SecretStore;
 use crate::definition::graph::Callee;
+use crate::definition::yaml;
 use crate::model::{Failure, Problem, Reaction, Success, standard};
 use crate::pack::{Catalog, CatalogError};
 use crate::sandbox::{Invocation, Phase, Reply, Sandbox};
 
-/// Runs attempts in the sandbox.
+/// Runs attempts in the sandbox and by the caller.
 #[derive(Clone)]
 pub struct Sandboxed {
     /// Where components and grants come from.
@@ -25,12 +28,34 @@ pub struct Sandboxed {
     pub secrets: SecretStore,
     /// Where guests run.
     pub sandbox: Arc<Sandbox>,
+    /// Who makes the calls that are none of an action; see [`caller`].
+    pub caller: Caller,
+}
+
+/// The caller of a server or of a run at the desk.
+///
+/// # Errors
+/// TLS cannot be set up on this machine.
+pub fn caller(clock: Arc<dyn Clock>) -> Result<Caller, String> {
+    Caller::new(clock, |text| match yaml::parse(text, "document") {
+        Ok(tree) => Ok(tree.to_json()),
+        Err(finding) => Err(finding.to_string()),
+    })
 }
 
 impl Perform for Sandboxed {
     fn run(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Success, Failure>> {
-        let (rooms, phase) = (self.clone(), Phase::Run(attempt.call.arguments.clone()));
+        let rooms = self.clone();
         async move {
+            let kind = match attempt.call.callee {
+                Callee::Action(_) | Callee::Workflow { .. } => None,
+                Callee::Http => Some(Kind::Http),
+                Callee::OpenApi => Some(Kind::OpenApi),
+            };
+            if let Some(kind) = kind {
+                return rooms.call(kind, attempt).await;
+            }
+            let phase = Phase::Run(attempt.call.arguments.clone());
             match rooms.attempt(attempt, phase, observer).await? {
                 Reply::Succeeded(success) => Ok(success),
                 _ => Err(unfit("the component does not implement this action; correct `component` in pack.yaml")),
@@ -42,6 +67,9 @@ impl Perform for Sandboxed {
     fn probe(&self, attempt: Attempt, observer: Arc<dyn Observe>) -> BoxFuture<'static, Result<Finding, Failure>> {
         let (rooms, phase) = (self.clone(), Phase::Probe(attempt.call.arguments.clone()));
         async move {
+            if attempt.call.callee.action().is_none() {
+                return Ok(Finding::Unknown);
+            }
             match rooms.attempt(attempt, phase, observer).await? {
                 Reply::Probed(finding) => Ok(finding),
                 _ => Ok(Finding::Unknown),
@@ -53,7 +81,7 @@ impl Perform for Sandboxed {
 
 impl Sandboxed {
     async fn attempt(&self, attempt: Attempt, phase: Phase, observer: Arc<dyn Observe>) -> Result<Reply, Failure> {
-        let Attempt { instance, reference, call } = attempt;
+        let Attempt { instance, reference, call, .. } = attempt;
         let Callee::Action(action) = call.callee else { return Err(unfit("this call is none of an action")) };
         let component = self.catalog.component(&action).await.map_err(not_at_hand)?;
         let granted = self.catalog.granted(&action, &self.connections, &self.secrets).map_err(not_at_hand)?;
@@ -68,6 +96,15 @@ impl Sandboxed {
             checkpoint: call.checkpoint,
         };
         self.sandbox.attempt(&component, invocation, granted, observer).await
+    }
+}
+
+impl Sandboxed {
+    async fn call(&self, kind: Kind, attempt: Attempt) -> Result<Success, Failure> {
+        let Attempt { pack, version, call, .. } = attempt;
+        let allowed = self.catalog.granted_workflow(&pack, &version, &self.connections, &self.secrets);
+        let allowed = allowed.map_err(not_at_hand)?;
+        self.caller.call(kind, &call.arguments, &allowed, &call.key, call.timeout.unsigned_abs()).await
     }
 }
 

@@ -13,7 +13,7 @@ use super::view::InstanceSummary;
 use super::{ProgramError, Resolved, Shared, locked};
 use crate::journal::{Batch, CommitError, Expectation, StoreError, keys, row};
 use crate::machine::next::{self, Event};
-use crate::machine::record::{Created, Record, Stamped};
+use crate::machine::record::{Created, Parent, Record, Stamped};
 use crate::machine::state::State;
 use crate::machine::values;
 use crate::model::{InstanceId, Json, PackName, ServiceName, WorkflowName};
@@ -88,12 +88,43 @@ struct Key {
 }
 
 /// Starts an instance, or finds the one that its key has started.
-pub(super) async fn start(shared: &Arc<Shared>, mut start: Start) -> Result<Started, StartError> {
-    shared.check_open().map_err(StartError::Unavailable)?;
-    if start.input.is_null() {
-        start.input = Json::Object(serde_json::Map::new());
-    }
+pub(super) async fn start(shared: &Arc<Shared>, start: Start) -> Result<Started, StartError> {
+    let start = Start { input: given(start.input), ..start };
     let key = start.idempotency_key.as_deref().map(|key| Key::of(key, &start));
+    started(shared, start, key, None).await
+}
+
+/// Starts a child, or finds the one that this call's key has started.
+pub(super) async fn start_child(
+    shared: &Arc<Shared>,
+    start: Start,
+    key: [u8; 32],
+    parent: Parent,
+) -> Result<Started, StartError> {
+    let start = Start { input: given(start.input), ..start };
+    started(shared, start, Some(Key { hash: key, request: CHILD.to_owned() }), Some(parent)).await
+}
+
+/// An absent input is `{}`.
+fn given(input: Json) -> Json {
+    if input.is_null() { Json::Object(serde_json::Map::new()) } else { input }
+}
+
+/// What a child's key asks for: the key stands for one call with recorded arguments, whatever its name leads to by now.
+const CHILD: &str = "child";
+
+/// The child that this call's key has started, if it has.
+pub(super) fn find_child(shared: &Shared, key: [u8; 32]) -> Result<Option<Started>, StartError> {
+    replay(shared, &Key { hash: key, request: CHILD.to_owned() })
+}
+
+async fn started(
+    shared: &Arc<Shared>,
+    start: Start,
+    key: Option<Key>,
+    parent: Option<Parent>,
+) -> Result<Started, StartError> {
+    shared.check_open().map_err(StartError::Unavailable)?;
     if let Some(key) = &key
         && let Some(earlier) = replay(shared, key)?
     {
@@ -117,7 +148,7 @@ pub(super) async fn start(shared: &Arc<Shared>, mut start: Start) -> Result<Star
         name: start.name,
         input: Arc::new(start.input),
         start_key: key.as_ref().map(|key| hex::encode(key.hash)),
-        parent: None,
+        parent,
     };
     let birth = Birth::new(shared, created, program);
     birth.commit(shared, key).await

@@ -29,6 +29,7 @@ pub(super) fn summary_of(id: InstanceId, created: &Created, at: jiff::Timestamp)
         pack_version: created.pack_version.clone(),
         workflow: created.workflow.clone(),
         service: created.service.clone(),
+        parent: created.parent.clone(),
         status: Status::Running,
         cancelling: false,
         created_at: at,
@@ -88,6 +89,7 @@ pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
         .put(keys::instance(summary.id), row::encode(summary))
         .put(keys::by_end(summary.status.as_str(), summary.id), Bytes::new())
         .delete(keys::active(summary.id))
+        .delete(keys::snapshot(summary.id))
 }
 
 /// An instance's stored summary.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::perform::{LogLevel, Measure};
-use crate::machine::record::Stamped;
+use crate::machine::record::{Parent, Stamped};
 use crate::model::{ErrorObject, InstanceId, Json, PackName, ServiceName, WorkflowName};
 
 /// The DSL's statuses (DSL 1.0 "Status Phases").
@@ -71,6 +71,10 @@ pub struct InstanceSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub service: Option<ServiceName>,
+    /// The instance and task that run it as a child, `{instance, task, detached}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub parent: Option<Parent>,
     /// Where it stands.
     pub status: Status,
     /// Whether cancelling was asked for and is under way.

@@ -2,12 +2,21 @@
 //! neighbours are still looked at. What the language allows is spelled out where it is read: a key that is not named
 //! there is an error.
 
+mod authentication;
+mod body;
 mod call;
 mod catch;
+mod event;
+mod function;
 mod header;
 mod policy;
+mod request;
+mod run;
+mod schedule;
 mod task;
+mod uses;
 mod value;
+mod weave;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +30,17 @@ use super::graph::{ActionRef, Expression, Frame, Node, NodeId, Program, Schema, 
 use super::yaml::{self, Entry, Tree};
 use super::{Actions, Compiled, lint};
 use crate::model::Digest;
+use weave::Extension;
+
+/// More findings of one severity than this are only counted: a person works through the first ones and asks again.
+const FINDINGS_MAX: usize = 500;
+
+/// The most values that are compiled, those of functions, extensions and named declarations at each use. Without it, few
+/// lines that use each other many times could take hours.
+const WORK_MAX: usize = 2_000_000;
+
+/// The blocks of `use` that declare by name.
+const NAMED_BLOCKS: [&str; 6] = ["authentications", "catalogs", "errors", "functions", "retries", "timeouts"];
 
 /// See [`super::compile`].
 pub(super) fn compile(
@@ -32,13 +52,9 @@ pub(super) fn compile(
     let mut compiler = Compiler::new(source, &tree, actions, evaluator);
     let program = compiler.workflow(&tree);
     if let Some(program) = &program {
-        let places = std::mem::take(&mut compiler.places);
-        compiler.findings.extend(lint::check(program, source, &places));
+        compiler.lint(program, &tree);
     }
-    let mut findings = compiler.findings;
-    // A named policy is read at each of its uses, and its faults would be told as often.
-    findings.sort_by(|a, b| (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message)));
-    findings.dedup();
+    let findings = compiler.findings();
     match program {
         Some(program) if findings.iter().all(|found| found.severity == Severity::Warning) => {
             Ok(Compiled { program, warnings: findings })
@@ -50,13 +66,24 @@ pub(super) fn compile(
 /// What is being built, and what has been found on the way.
 struct Compiler<'a> {
     source: Source<'a>,
+    lines: Vec<&'a str>,
     actions: &'a dyn Actions,
     evaluator: &'a dyn Evaluate,
-    /// `use`, whose names are read where they are used.
-    definitions: Option<&'a Tree>,
+    /// What `use` declares by name, read where it is used.
+    named: HashMap<(&'static str, &'a str), &'a Tree>,
+    /// `use.secrets`.
+    secrets: Vec<String>,
+    /// `use.extensions`, those that add something.
+    extensions: Vec<Extension<'a>>,
+    /// `evaluate.mode: loose`.
+    loose: bool,
     /// All task names, to tell a jump out of its list from one to nowhere.
     task_names: HashSet<&'a str>,
     findings: Vec<Diagnostic>,
+    /// What was found, so that what is read at each of its uses is told once.
+    told: HashSet<(Position, &'static str, String)>,
+    errors: usize,
+    warnings: usize,
     nodes: Vec<Option<Node>>,
     /// Where each node's name stands.
     places: Vec<Position>,
@@ -65,6 +92,17 @@ struct Compiler<'a> {
     schemas: Vec<Schema>,
     /// The schemas of actions that were already compiled: input and output.
     action_schemas: HashMap<ActionRef, (Option<SchemaId>, Option<SchemaId>)>,
+    /// What the evaluator said of a program with these variables.
+    checked: HashMap<String, Result<(), String>>,
+    /// The functions that are being read, the innermost last.
+    calling: Vec<&'a str>,
+    /// The functions that were read at least once.
+    called: HashSet<&'a str>,
+    /// The tasks being read are those of an extension.
+    weaving: bool,
+    /// How many lists of tasks are open around the place.
+    depth: usize,
+    work: usize,
 }
 
 impl<'a> Compiler<'a> {
@@ -73,28 +111,42 @@ impl<'a> Compiler<'a> {
         collect_task_names(tree, &mut task_names);
         Self {
             source,
+            lines: source.text.lines().collect(),
             actions,
             evaluator,
-            definitions: tree.get("use"),
+            named: named_declarations(tree),
+            secrets: Vec::new(),
+            extensions: Vec::new(),
+            loose: false,
             task_names,
             findings: Vec::new(),
+            told: HashSet::new(),
+            errors: 0,
+            warnings: 0,
             nodes: Vec::new(),
             places: Vec::new(),
             scopes: Vec::new(),
             expressions: Vec::new(),
             schemas: Vec::new(),
             action_schemas: HashMap::new(),
+            checked: HashMap::new(),
+            calling: Vec::new(),
+            called: HashSet::new(),
+            weaving: false,
+            depth: 0,
+            work: 0,
         }
     }
 
     fn workflow(&mut self, tree: &'a Tree) -> Option<Program> {
         self.map(tree, "a workflow")?;
-        let known = ["document", "input", "output", "use", "do", "timeout", "evaluate"];
-        self.keys(tree, "a workflow", &known, &["schedule"]);
+        let known = ["document", "input", "output", "use", "do", "timeout", "evaluate", "schedule"];
+        self.keys(tree, "a workflow", &known, &[]);
         let header = self.header(tree);
         self.evaluate_block(tree);
         self.use_block(tree);
         let frame = self.workflow_frame(tree);
+        let schedule = self.schedule(tree);
         let root = match tree.get("do") {
             Some(list) => self.list(list, "/do", None, &task::Env::default()),
             None => {
@@ -102,7 +154,8 @@ impl<'a> Compiler<'a> {
                 None
             }
         };
-        let (header, frame, root) = (header?, frame?, root?);
+        self.unused_functions();
+        let (header, frame, schedule, root) = (header?, frame?, schedule?, root?);
         // A node is missing only where something was reported.
         let nodes = std::mem::take(&mut self.nodes).into_iter().collect::<Option<Vec<_>>>()?;
         Some(Program {
@@ -113,8 +166,8 @@ impl<'a> Compiler<'a> {
             summary: header.summary,
             digest: Digest::of(self.source.text.as_bytes()),
             definition: Arc::new(tree.to_json()),
-            secrets: Vec::new(),
-            schedule: None,
+            secrets: std::mem::take(&mut self.secrets),
+            schedule,
             frame,
             root,
             nodes,
@@ -122,6 +175,30 @@ impl<'a> Compiler<'a> {
             expressions: std::mem::take(&mut self.expressions),
             schemas: std::mem::take(&mut self.schemas),
         })
+    }
+
+    fn lint(&mut self, program: &Program, tree: &Tree) {
+        let places = std::mem::take(&mut self.places);
+        for found in lint::check(program, &places, &|pointer| tree.position_at(pointer)) {
+            match found.severity {
+                Severity::Error => self.error_with_cure(found.code, found.position, found.message, found.cure),
+                Severity::Warning => self.warning(found.code, found.position, found.message, found.cure),
+            }
+        }
+    }
+
+    /// What was found, in the order of the text.
+    fn findings(&mut self) -> Vec<Diagnostic> {
+        let more = (self.errors + self.warnings).saturating_sub(self.findings.len());
+        if more > 0 {
+            let message = format!("{more} more findings are not shown");
+            let of_errors = self.errors > FINDINGS_MAX;
+            let found = if of_errors { Diagnostic::error } else { Diagnostic::warning };
+            self.findings.push(found("too-many-findings", self.source, Position::START, message));
+        }
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.sort_by(|a, b| (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message)));
+        findings
     }
 
     /// `input` before the first task, `output` after the last.
@@ -136,7 +213,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn error(&mut self, code: &'static str, at: Position, message: impl Into<String>) {
-        self.findings.push(Diagnostic::error(code, self.source, at, message));
+        self.tell(Severity::Error, code, at, message.into(), None);
     }
 
     fn error_with_cure(
@@ -146,11 +223,37 @@ impl<'a> Compiler<'a> {
         message: impl Into<String>,
         cure: impl Into<String>,
     ) {
-        self.findings.push(Diagnostic::error(code, self.source, at, message).cure(cure));
+        self.tell(Severity::Error, code, at, message.into(), Some(cure.into()));
     }
 
     fn warning(&mut self, code: &'static str, at: Position, message: impl Into<String>, cure: impl Into<String>) {
-        self.findings.push(Diagnostic::warning(code, self.source, at, message).cure(cure));
+        self.tell(Severity::Warning, code, at, message.into(), Some(cure.into()));
+    }
+
+    fn tell(&mut self, severity: Severity, code: &'static str, at: Position, message: String, cure: Option<String>) {
+        let told = if severity == Severity::Error { self.errors } else { self.warnings };
+        if told < FINDINGS_MAX {
+            if !self.told.insert((at, code, message.clone())) {
+                return;
+            }
+            let line = self.lines.get(at.line.saturating_sub(1) as usize).copied().unwrap_or_default();
+            let found = Diagnostic::error_in_line(code, self.source.path, line, at, message);
+            self.findings.push(Diagnostic { severity, cure, ..found });
+        }
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+    }
+
+    /// Counts a value that is compiled; nothing once there were too many.
+    fn spend(&mut self, at: Position) -> Option<()> {
+        self.work += 1;
+        if self.work == WORK_MAX {
+            let message = "functions, extensions and declarations are used so often that the workflow grows too large";
+            self.error_with_cure("too-large", at, message, "use them less often, or split the workflow");
+        }
+        (self.work < WORK_MAX).then_some(())
     }
 
     /// Requires a mapping.
@@ -201,19 +304,54 @@ impl<'a> Compiler<'a> {
     }
 
     /// The value of a name in a block of `use`, with its pointer; a name that is not there is reported.
-    fn named(&mut self, block: &str, name: &str, at: Position, code: &'static str) -> Option<(&'a Tree, String)> {
-        let block_tree = self.definitions.and_then(|definitions| definitions.get(block));
-        if let Some(found) = block_tree.and_then(|tree| tree.get(name)) {
+    fn named(
+        &mut self,
+        block: &'static str,
+        name: &'a str,
+        at: Position,
+        code: &'static str,
+    ) -> Option<(&'a Tree, String)> {
+        if let Some(found) = self.named.get(&(block, name)) {
             return Some((found, format!("/use/{block}/{}", escape(name))));
         }
-        let entries = block_tree.and_then(Tree::as_map).unwrap_or_default();
-        let candidates = near(name, entries.iter().map(|entry| entry.key.as_str()));
+        let declared = self.declared(block);
+        let candidates = near(name, declared);
         let cure = match candidates.first() {
             Some(candidate) => format!("did you mean `{candidate}`?"),
             None => format!("declare it: `use: {{ {block}: {{ {name}: … }} }}`"),
         };
         self.error_with_cure(code, at, format!("`{name}` is not declared in `use.{block}`"), cure);
         None
+    }
+
+    /// The names that a block of `use` declares, sorted.
+    fn declared(&self, block: &str) -> Vec<&'a str> {
+        let mut names: Vec<_> = self.named.keys().filter(|(of, _)| *of == block).map(|(_, name)| *name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// One of some words.
+    fn word<T: Copy>(&mut self, tree: &'a Tree, what: &str, words: &[(&'static str, T)]) -> Option<T> {
+        let found = tree.as_text().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        if found.is_none() {
+            let names: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.error("wrong-type", tree.position, format!("{what} is one of {}", names.join(", ")));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// `true` or `false`; absent: `false`.
+    fn flag(&mut self, tree: Option<&'a Tree>, what: &str) -> Option<bool> {
+        match tree.map(|tree| &tree.value) {
+            None => Some(false),
+            Some(yaml::Value::Bool(value)) => Some(*value),
+            Some(_) => {
+                let at = tree.map_or(Position::START, |tree| tree.position);
+                self.error("wrong-type", at, format!("{what} is `true` or `false`"));
+                None
+            }
+        }
     }
 
     fn add_scope(&mut self, owner: Option<NodeId>, first: NodeId) -> ScopeId {
@@ -232,10 +370,22 @@ fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The keys of all one-key mappings in lists under `do` and `try`, at any depth.
+/// What the blocks of `use` declare; what is wrong with them is told elsewhere.
+fn named_declarations(tree: &Tree) -> HashMap<(&'static str, &str), &Tree> {
+    let mut named = HashMap::new();
+    for block in NAMED_BLOCKS {
+        let entries = tree.get("use").and_then(|tree| tree.get(block)).and_then(Tree::as_map);
+        for entry in entries.unwrap_or_default() {
+            named.insert((block, entry.key.as_str()), &entry.value);
+        }
+    }
+    named
+}
+
+/// The keys of all one-key mappings in lists of tasks, at any depth.
 fn collect_task_names<'a>(tree: &'a Tree, names: &mut HashSet<&'a str>) {
     for entry in tree.as_map().unwrap_or_default() {
-        if matches!(entry.key.as_str(), "do" | "try") {
+        if matches!(entry.key.as_str(), "do" | "try" | "branches" | "before" | "after") {
             let items = entry.value.as_list().unwrap_or_default();
             names.extend(items.iter().filter_map(Tree::as_map).flatten().map(|task| task.key.as_str()));
         }

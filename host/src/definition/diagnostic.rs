@@ -67,10 +67,21 @@ impl Diagnostic {
     /// An error at a place in `source`.
     pub fn error(code: &'static str, source: Source<'_>, position: Position, message: impl Into<String>) -> Self {
         let line = source.text.lines().nth(position.line.saturating_sub(1) as usize).unwrap_or_default();
+        Self::error_in_line(code, source.path, line, position, message)
+    }
+
+    /// The same for whoever has the line at hand; to look for it costs a pass over the text.
+    pub(super) fn error_in_line(
+        code: &'static str,
+        path: &str,
+        line: &str,
+        position: Position,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             code,
             severity: Severity::Error,
-            path: source.path.to_owned(),
+            path: path.to_owned(),
             line: position.line,
             column: position.column,
             message: message.into(),
@@ -114,13 +125,16 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// So many candidates are compared: a hint is not worth a walk over thousands of names for each finding.
+const CANDIDATES_MAX: usize = 256;
+
 /// The candidates that are spelled nearly like `text`, nearest first, at most three. For “did you mean”.
 pub fn near<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     // Of a name of one character, any other is one slip away.
     let length = text.chars().count();
+    let candidates = candidates.into_iter().take(CANDIDATES_MAX);
     let allowed = (length / 3).clamp(1, 3).min(length.saturating_sub(1));
     let mut found: Vec<_> = candidates
-        .into_iter()
         .map(|candidate| (distance(text, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .collect();

@@ -23,7 +23,7 @@ pub struct Bindings<'a> {
 pub struct ExpressionError {
     /// What happened.
     pub message: String,
-    /// The expression, cut at 200 characters.
+    /// The expression; of a long one about 200 characters.
     pub text: String,
     /// Where it stands in the definition.
     pub pointer: String,

@@ -574,6 +574,11 @@ impl Program {
         &self.schemas[id.0 as usize]
     }
 
+    /// The `source` of the events it publishes, `/{namespace}/{name}/{version}`.
+    pub fn source(&self) -> String {
+        format!("/{}/{}/{}", self.namespace, self.name, self.version)
+    }
+
     /// The actions it calls, each once.
     pub fn actions(&self) -> impl Iterator<Item = &ActionRef> {
         let mut seen = std::collections::BTreeSet::new();

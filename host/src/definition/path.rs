@@ -88,8 +88,6 @@ pub fn walk<'a>(steps: &[PathStep], start: &'a Json) -> Result<Option<&'a Json>,
                 let index = if *index < 0 { i64::try_from(items.len()).unwrap_or(i64::MAX) + *index } else { *index };
                 usize::try_from(index).ok().and_then(|index| items.get(index))
             }
-            // Any value may be a key in jaq; JSON objects have none that is a number.
-            (Some(Json::Object(_)), PathStep::Index(_)) => None,
             (Some(value), step) => return Err(format!("cannot index {value} with {}", shown(step))),
         };
     }
@@ -169,6 +167,7 @@ mod tests {
             (".missing.b[0]", Ok(json!(null))),
             (".\"x y\".z", Ok(json!(null))),
             (".s.x", Err("cannot index \"text\" with \"x\"".to_owned())),
+            (".a[0]", Err("cannot index {\"b\":[1,{\"c\":2}]} with 0".to_owned())),
             (".s[0]", Err("cannot index \"text\" with 0".to_owned())),
             (".a.b.c", Err("cannot index [1,{\"c\":2}] with \"c\"".to_owned())),
         ] {

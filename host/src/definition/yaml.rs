@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use super::diagnostic::{Diagnostic, Position, Source};
 use crate::model::Json;
 
-/// The longest text that is read, in bytes. The largest real definition known to us has 60 kB.
-pub const BYTES_MAX: usize = 1 << 20;
-/// The most nodes a tree may have once its aliases are expanded: ten times what fits a large definition.
-pub const NODES_MAX: usize = 100_000;
+/// The longest text that is read, in bytes: room for a workflow of as many tasks as are taken. The largest real
+/// definition known to us has 60 kB.
+pub const BYTES_MAX: usize = 2 << 20;
+/// The most nodes a tree may have once its aliases are expanded: twenty for each of as many tasks as are taken.
+pub const NODES_MAX: usize = 400_000;
 /// The deepest nesting. It keeps every recursion over a tree far from the end of a stack.
 pub const DEPTH_MAX: usize = 64;
 /// The most bytes of text in a tree once its aliases are expanded; without it, few nodes could still fill the memory.

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `i` | instance id (16 bytes) | the instance's summary |
 //! | `r` | instance id, first seq (8 bytes, big-endian) | the records of one append |
+//! | `n` | instance id | the newest snapshot of its state; may be thrown away at any time |
 //! | `a` | instance id | empty: the instance has not ended |
 //! | `x` | service name, NUL, instance id | empty: index by service |
 //! | `e` | final status, NUL, instance id | empty: index by final status |
@@ -47,6 +48,11 @@ pub fn records(id: InstanceId, first_seq: u64) -> Key {
 /// All records of an instance.
 pub fn history(id: InstanceId) -> Key {
     key(b'r', &[id.0.as_bytes()])
+}
+
+/// The newest snapshot of an instance's state.
+pub fn snapshot(id: InstanceId) -> Key {
+    key(b'n', &[id.0.as_bytes()])
 }
 
 /// The mark of an instance that has not ended.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::lanes::{branches, iterations};
+use super::listening::{Heard, Listening};
 use super::record::{ActivationId, Created, End, Entered, Outcome, Record, Stamped, Target};
 use super::state::{
     Activation, Attempt, Block, BlockStage, Body, Inside, LedgerEntry, Loop, Stage, State, Token, WayOut, later,
@@ -23,7 +25,7 @@ pub struct ApplyError {
     pub why: &'static str,
 }
 
-type Legal = Result<(), &'static str>;
+pub(super) type Legal = Result<(), &'static str>;
 
 /// The Retry-After of a year is as good as never; keeps a guest's number from reaching the calendar's end.
 const RETRY_AFTER_MS_MAX: u64 = 365 * 86_400_000;
@@ -60,6 +62,11 @@ impl State {
 
     fn change(&mut self, program: &Program, stamped: &Stamped) -> Legal {
         let at = stamped.at;
+        if let Record::Left { to: Target::Node(node), .. } = &stamped.record
+            && node.0 as usize >= program.nodes.len()
+        {
+            return Err("it leads to a task that the workflow does not have");
+        }
         match &stamped.record {
             Record::Created(created) => self.created(created, at),
             Record::Started { input, deadline } => self.started(program, input.as_ref(), *deadline),
@@ -71,7 +78,7 @@ impl State {
             Record::ProbeIntent { activation, attempt, failure } => {
                 self.probing(*activation, *attempt, failure.as_ref())
             }
-            Record::Result { activation, attempt, outcome } => self.result(*activation, *attempt, outcome, at),
+            Record::Result { activation, attempt, outcome } => self.result(program, *activation, *attempt, outcome, at),
             Record::Checkpoint { activation, attempt, value } => self.checkpoint(*activation, *attempt, value),
             Record::SecretRevealed { activation, attempt, .. } => self.calling(*activation, *attempt).map(drop),
             Record::TimerSet { activation, due } => self.timer_set(program, *activation, *due),
@@ -84,7 +91,14 @@ impl State {
             Record::Failed { activation, error } => self.failed(*activation, error),
             Record::Retried { activation, retry, due, .. } => self.retried(program, *activation, *retry, *due, at),
             Record::Caught { activation, error } => self.caught(program, *activation, error),
-            Record::Armed { .. } | Record::Matched { .. } | Record::Emitted { .. } => Err("events are not known"),
+            Record::Armed { activation, expects } => self.armed(program, *activation, expects, at),
+            Record::Matched { activation, number, filter, until, ends, event, expects } => {
+                self.consume(*number);
+                let heard = Heard { fitted: (*until, *filter), over: *ends, event, expects };
+                self.matched(*activation, heard)
+            }
+            Record::Handled { activation, output, context } => self.handled(*activation, output, context.as_ref()),
+            Record::Emitted { activation, event } => self.emitted(program, *activation, event),
             Record::CancelAsked { .. } => self.cancel_asked(),
             Record::Ended { end } => self.ended(end),
         }
@@ -123,6 +137,13 @@ impl State {
                     input: input.clone(),
                 });
                 Body::Block(Block { stage: BlockStage::Body, retries: 0, tried_at: at, inside: Inside::Running })
+            }
+            NodeKind::Fork(fork) => {
+                for (lane, branch) in (0..).zip(&fork.branches) {
+                    let (parent, node) = (Some(entered.activation), program.scope(branch.body).first);
+                    self.tokens.push_back(Token { parent, lane: Some(lane), node, input: input.clone() });
+                }
+                Body::Lanes(branches(fork))
             }
             _ => Body::Fresh,
         };
@@ -180,13 +201,14 @@ impl State {
         Ok(())
     }
 
-    fn result(&mut self, id: ActivationId, number: u32, outcome: &Outcome, at: Timestamp) -> Legal {
+    fn result(&mut self, program: &Program, id: ActivationId, number: u32, outcome: &Outcome, at: Timestamp) -> Legal {
         let live = self.live_mut(id)?;
         let attempt = match &live.body {
             Body::Calling(attempt) | Body::Probing { attempt, .. } if attempt.number == number => attempt,
             _ => return Err("no such attempt is out"),
         };
         live.body = match outcome {
+            Outcome::Ok(_) if is_detached(program, live.node) => Body::Done(live.input.clone()),
             Outcome::Ok(success) => Body::Done(Arc::new(success.output.clone())),
             Outcome::Failed(failure) => Body::Refused { failure: failure.clone(), at },
             Outcome::Interrupted => Body::Interrupted(attempt.clone()),
@@ -238,13 +260,22 @@ impl State {
         if live.body != Body::Fresh || loop_of(program, live.node).is_none() {
             return Err("only a loop that has just begun collects its items");
         }
-        live.body =
-            Body::Loop(Loop { items: items.clone(), index: None, inside: Inside::Finished(live.input.clone()) });
+        live.body = match loop_of(program, live.node).and_then(|each| each.parallel) {
+            Some(width) => Body::Lanes(iterations(items, width)),
+            None => {
+                Body::Loop(Loop { items: items.clone(), index: None, inside: Inside::Finished(live.input.clone()) })
+            }
+        };
         Ok(())
     }
 
     fn iterated(&mut self, program: &Program, id: ActivationId, index: u64) -> Legal {
         let live = self.live_mut(id)?;
+        match live.body {
+            Body::Lanes(_) => return self.lane_begun(program, id, index),
+            Body::Listening(_) => return self.handling(program, id, index),
+            _ => {}
+        }
         let first = loop_of(program, live.node).map(|each| program.scope(each.body).first);
         let (Body::Loop(each), Some(node)) = (&mut live.body, first) else {
             return Err("only a loop has iterations");
@@ -276,11 +307,11 @@ impl State {
 
     fn failed(&mut self, id: ActivationId, error: &ErrorObject) -> Legal {
         let live = self.live_mut(id)?;
-        let (parent, not_before) = (live.parent, live.not_before());
+        let (parent, lane, not_before) = (live.parent, live.lane, live.not_before());
         self.remove(id);
         let error = error.clone();
         match parent {
-            Some(parent) => *self.live_mut(parent)?.inside_mut()? = Inside::Broken { error, not_before },
+            Some(parent) => self.live_mut(parent)?.end_inside(lane, Inside::Broken { error, not_before })?,
             None => self.leave(WayOut::Failed(error)),
         }
         Ok(())
@@ -360,7 +391,7 @@ impl State {
         Ok(())
     }
 
-    fn live_mut(&mut self, id: ActivationId) -> Result<&mut Activation, &'static str> {
+    pub(super) fn live_mut(&mut self, id: ActivationId) -> Result<&mut Activation, &'static str> {
         self.activations.get_mut(&id).ok_or("its activation is not live")
     }
 
@@ -415,7 +446,7 @@ impl State {
     fn go_on(&mut self, parent: Option<ActivationId>, lane: Option<u64>, to: Target, output: Arc<Json>) -> Legal {
         match (to, parent) {
             (Target::Node(node), _) => self.tokens.push_back(Token { parent, lane, node, input: output }),
-            (Target::Exit, Some(parent)) => *self.live_mut(parent)?.inside_mut()? = Inside::Finished(output),
+            (Target::Exit, Some(parent)) => self.live_mut(parent)?.end_inside(lane, Inside::Finished(output))?,
             (Target::Exit, None) | (Target::End, _) => self.leave(WayOut::Done(output)),
         }
         Ok(())
@@ -449,6 +480,22 @@ impl State {
 }
 
 impl Activation {
+    /// The scope inside it, or one of those side by side, has ended.
+    fn end_inside(&mut self, lane: Option<u64>, inside: Inside) -> Legal {
+        match (&mut self.body, lane) {
+            (Body::Lanes(lanes), Some(lane)) => lanes.end(usize::try_from(lane).unwrap_or(usize::MAX), inside),
+            (Body::Listening(Listening { inside: place @ Some(Inside::Running), .. }), None) => {
+                *place = Some(inside);
+                Ok(())
+            }
+            (_, None) => {
+                *self.inside_mut()? = inside;
+                Ok(())
+            }
+            _ => Err("it has no bodies side by side"),
+        }
+    }
+
     fn inside_mut(&mut self) -> Result<&mut Inside, &'static str> {
         match &mut self.body {
             Body::Loop(Loop { inside, .. }) | Body::Block(Block { inside, .. }) => Ok(inside),
@@ -464,8 +511,15 @@ impl Activation {
                 Some(later(*at, jiff::SignedDuration::from_millis(i64::try_from(pause).unwrap_or(i64::MAX))))
             }
             Body::Loop(Loop { inside: Inside::Broken { not_before, .. }, .. })
-            | Body::Block(Block { inside: Inside::Broken { not_before, .. }, .. }) => *not_before,
+            | Body::Block(Block { inside: Inside::Broken { not_before, .. }, .. })
+            | Body::Listening(Listening { inside: Some(Inside::Broken { not_before, .. }), .. }) => *not_before,
+            Body::Lanes(lanes) => lanes.not_before(),
             _ => None,
         }
     }
+}
+
+/// Whether the call's answer is not waited for.
+fn is_detached(program: &Program, node: NodeId) -> bool {
+    matches!(&program.node(node).kind, NodeKind::Act(act) if act.detached)
 }

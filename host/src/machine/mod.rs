@@ -3,6 +3,8 @@
 
 pub mod apply;
 pub mod command;
+mod lanes;
+mod listening;
 use crate::definition::duration;
 pub mod next;
 pub mod record;

@@ -5,6 +5,8 @@ mod body;
 mod call;
 mod catching;
 mod enter;
+mod lanes;
+mod listen;
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use super::record::{ActivationId, End, Record, Stamped};
 use super::state::{Activation, Alarm, AlarmKind, Block, BlockStage, Body, Inside, Loop, Stage, State, WayOut};
 use super::values::{Place, Task};
 use crate::definition::evaluate::Evaluate;
-use crate::definition::graph::Program;
+use crate::definition::graph::{NodeKind, Program};
 use crate::model::{ErrorObject, Failure, Json, Success, standard};
 
 pub use call::key;
@@ -137,7 +139,8 @@ impl Turn<'_> {
             return;
         }
         match event {
-            Event::Start | Event::WakeUp | Event::EventArrived { .. } => {}
+            Event::Start | Event::WakeUp => {}
+            Event::EventArrived { number, event } => self.event_arrived(number, &event),
             Event::Recovered => self.resume_calls(),
             Event::ResultArrived { activation, attempt, result } => self.result_arrived(activation, attempt, result),
             Event::ProbeAnswered { activation, attempt, found } => self.probe_answered(activation, attempt, found),
@@ -195,6 +198,8 @@ impl Turn<'_> {
             Body::Done(output) => self.body_done(live, output),
             Body::Loop(each) => self.go_on_loop(live, each),
             Body::Block(block) => return self.go_on_block(live, block),
+            Body::Lanes(lanes) => self.go_on_lanes(live, lanes),
+            Body::Listening(listening) => self.go_on_listening(live, listening),
             Body::Calling(_) | Body::Probing { .. } | Body::Waiting(_) => {
                 unreachable!("an activation that is ready waits for nothing")
             }
@@ -207,7 +212,10 @@ impl Turn<'_> {
             Inside::Broken { error, not_before } => vec![self.broken(live, block, error, *not_before)],
             Inside::Finished(output) => {
                 let flow = self.flow_of_block(live, block);
-                let left = self.leave(live, output, false, flow);
+                let left = match &self.program.node(live.node).kind {
+                    NodeKind::Scope(declared) if declared.keep_input => self.leave(live, &live.input, true, flow),
+                    _ => self.leave(live, output, false, flow),
+                };
                 vec![left.unwrap_or_else(|error| Record::Failed { activation: live.id, error })]
             }
             Inside::Running => unreachable!("a block that is ready does not run its body"),
@@ -220,6 +228,7 @@ impl Turn<'_> {
             evaluator: self.evaluator,
             state: self.state,
             around: live.parent,
+            lane: live.lane,
             task: Some(Task::of(live)),
             own: &[],
         }
@@ -227,7 +236,7 @@ impl Turn<'_> {
 
     fn root_place(&self) -> Place<'_> {
         let (program, evaluator, state) = (self.program, self.evaluator, &*self.state);
-        Place { program, evaluator, state, around: None, task: None, own: &[] }
+        Place { program, evaluator, state, around: None, lane: None, task: None, own: &[] }
     }
 
     /// Enters the workflow's own frame.

@@ -13,7 +13,7 @@ use crate::definition::graph::{ActionRef, Flow, NodeId};
 use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
 
 /// Reads a member that is there: `null` is a value like any other, and not the member's absence.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
     Json::deserialize(deserializer).map(|value| Some(Arc::new(value)))
 }
 
@@ -141,11 +141,24 @@ pub enum Record {
         /// It fits a filter of `until`: not part of the output.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         until: bool,
+        /// Nothing more is listened for.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends: bool,
         /// The event as a CloudEvent in JSON.
         event: Arc<Json>,
         /// What correlations expect from now on, by key; only what is new.
         #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
         expects: std::collections::BTreeMap<String, Json>,
+    },
+    /// A `listen` with `foreach` is done with its next event.
+    Handled {
+        /// The listening activation.
+        activation: ActivationId,
+        /// What the event became.
+        output: Arc<Json>,
+        /// The new context, where `foreach.export` made one.
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        context: Option<Arc<Json>>,
     },
     /// An `emit` published an event. It is in the inbox by the same write.
     Emitted {

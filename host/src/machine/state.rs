@@ -2,18 +2,21 @@
 //! activations are gone from it, and what people see is built from the records by another fold. `apply.rs` holds the
 //! rules by which a record changes it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::command::{Call, Command};
-use super::record::{ActivationId, End};
+use super::lanes::Lanes;
+use super::listening::Listening;
+use super::record::{ActivationId, End, present};
 use crate::definition::graph::{Each, NodeId, NodeKind, Program};
 use crate::model::{ErrorObject, Failure, InstanceId, Json, OutsideResource};
 
 /// An instance, as far as its records tell.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub(super) id: InstanceId,
     pub(super) seq: u64,
@@ -30,22 +33,28 @@ pub struct State {
     pub(super) way_out: Option<WayOut>,
     pub(super) end: Option<End>,
     pub(super) ledger: Vec<LedgerEntry>,
+    /// The inbox numbers of the events it consumed, the newest [`CONSUMED_MAX`].
+    pub(super) consumed: BTreeSet<u64>,
 }
 
+/// So many consumed events are remembered; the inbox offers an event again only for a while after it came.
+pub(super) const CONSUMED_MAX: usize = 10_000;
+
 /// What a successful call left outside, kept for undoing it and for finding leaks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// Which activation called.
     pub activation: ActivationId,
     /// Its node.
     pub node: NodeId,
     /// What `undo` needs.
+    #[serde(default, deserialize_with = "present_json", skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Json>,
     /// What was made or removed.
     pub resources: Vec<OutsideResource>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Before `Created`.
     Unborn,
@@ -58,7 +67,7 @@ pub(super) enum Stage {
 }
 
 /// How the root scope was left.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum WayOut {
     /// With this output, before the workflow's `output.as`.
     Done(Arc<Json>),
@@ -67,7 +76,7 @@ pub(super) enum WayOut {
 }
 
 /// Control on its way into a node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Token {
     pub(super) parent: Option<ActivationId>,
     /// Which of the parent's bodies; see `Entered::lane`.
@@ -77,7 +86,7 @@ pub(super) struct Token {
 }
 
 /// A node that was entered and is not yet left.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Activation {
     pub(super) id: ActivationId,
     pub(super) parent: Option<ActivationId>,
@@ -92,7 +101,7 @@ pub(super) struct Activation {
 }
 
 /// How far an activation's body is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Body {
     /// It begins next.
     Fresh,
@@ -110,21 +119,26 @@ pub(super) enum Body {
     Loop(Loop),
     /// A `do` or a `try`.
     Block(Block),
+    /// A `fork`, or a loop whose iterations run side by side.
+    Lanes(Lanes),
+    /// A `listen`.
+    Listening(Listening),
     /// It has its raw output.
     Done(Arc<Json>),
 }
 
 /// One call that is or was out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Attempt {
     pub(super) number: u32,
     pub(super) key: Arc<str>,
     pub(super) arguments: Arc<Json>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub(super) checkpoint: Option<Arc<Json>>,
     pub(super) since: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Loop {
     pub(super) items: Arc<Vec<Json>>,
     /// Absent before the first iteration.
@@ -132,7 +146,7 @@ pub(super) struct Loop {
     pub(super) inside: Inside,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Block {
     pub(super) stage: BlockStage,
     pub(super) retries: u32,
@@ -141,7 +155,7 @@ pub(super) struct Block {
     pub(super) inside: Inside,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum BlockStage {
     /// The body runs.
     Body,
@@ -154,7 +168,7 @@ pub(super) enum BlockStage {
 }
 
 /// What the scope inside a node is at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Inside {
     /// It runs.
     Running,
@@ -187,6 +201,15 @@ pub enum Waiting {
         /// Since when the attempt is out.
         since: Timestamp,
     },
+    /// A `listen`.
+    Events {
+        /// The listening node.
+        node: NodeId,
+        /// Since when.
+        since: Timestamp,
+        /// How many events it has consumed.
+        consumed: usize,
+    },
     /// A `wait`.
     Timer {
         /// The waiting node.
@@ -203,6 +226,11 @@ pub enum Waiting {
         /// Which retry follows, from 1.
         retry: u32,
     },
+}
+
+/// Reads a member that is there, `null` included.
+fn present_json<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 impl State {
@@ -224,6 +252,7 @@ impl State {
             way_out: None,
             end: None,
             ledger: Vec::new(),
+            consumed: BTreeSet::new(),
         }
     }
 
@@ -262,10 +291,16 @@ impl State {
         self.activations.get(&activation).map(|live| (live.node, live.parent))
     }
 
+    /// Which of its parent's bodies side by side a live activation belongs to.
+    pub fn lane_of(&self, activation: ActivationId) -> Option<u64> {
+        self.activations.get(&activation)?.lane
+    }
+
     /// The iteration that a live loop is in, from 0.
     pub fn iteration_of(&self, activation: ActivationId) -> Option<u64> {
         match &self.activations.get(&activation)?.body {
             Body::Loop(each) => each.index,
+            Body::Listening(Listening { inside: Some(_), outputs, .. }) => Some(outputs.len() as u64),
             _ => None,
         }
     }
@@ -324,6 +359,11 @@ impl State {
         })
     }
 
+    /// Whether it waits for events.
+    pub fn listens(&self) -> bool {
+        self.activations.values().any(|live| matches!(&live.body, Body::Listening(Listening { over: false, .. })))
+    }
+
     /// When the machine wants to be woken: the earliest timer or deadline, or at once where a decision was cut short.
     pub fn wake(&self, program: &Program) -> Option<Timestamp> {
         if self.is_busy() {
@@ -347,6 +387,9 @@ impl State {
             Body::Calling(attempt) => Some(live.waits_for_call(attempt, false)),
             Body::Probing { attempt, .. } => Some(live.waits_for_call(attempt, true)),
             Body::Waiting(due) => Some(Waiting::Timer { node: live.node, due: *due }),
+            Body::Listening(Listening { over: false, since, events, .. }) => {
+                Some(Waiting::Events { node: live.node, since: *since, consumed: events.len() })
+            }
             Body::Block(Block { stage: BlockStage::Delay(due), retries, .. }) => {
                 Some(Waiting::Retry { node: live.node, due: *due, retry: *retries })
             }
@@ -354,11 +397,27 @@ impl State {
         })
     }
 
-    /// Every time at which something happens by itself.
+    /// Every time at which something happens by itself. Limits of what is around a shielded task wait for its end.
     pub(super) fn alarms<'a>(&'a self, program: &'a Program) -> impl Iterator<Item = Alarm> + 'a {
         let own = self.deadline.filter(|_| self.stage == Stage::Running);
         let own = own.map(|due| Alarm { due, activation: None, kind: AlarmKind::Deadline });
-        own.into_iter().chain(self.activations.values().flat_map(|live| live.alarms(program)))
+        let all = own.into_iter().chain(self.activations.values().flat_map(|live| live.alarms(program)));
+        let held = self.around_shielded(program);
+        all.filter(move |alarm| alarm.kind == AlarmKind::Timer || !held.contains(&alarm.activation))
+    }
+
+    /// What has a shielded task inside; absent stands for the workflow itself.
+    fn around_shielded(&self, program: &Program) -> BTreeSet<Option<ActivationId>> {
+        let mut held = BTreeSet::new();
+        for live in self.activations.values().filter(|live| program.node(live.node).shield) {
+            held.insert(None);
+            let mut around = live.parent;
+            while let Some(outer) = around.and_then(|id| self.activations.get(&id)) {
+                held.insert(Some(outer.id));
+                around = outer.parent;
+            }
+        }
+        held
     }
 }
 
@@ -388,6 +447,8 @@ impl Activation {
             Body::Fresh | Body::Interrupted(_) | Body::Refused { .. } | Body::Done(_) => true,
             Body::Calling(_) | Body::Probing { .. } | Body::Waiting(_) => false,
             Body::Loop(Loop { inside, .. }) | Body::Block(Block { inside, .. }) => *inside != Inside::Running,
+            Body::Lanes(lanes) => lanes.is_ready(),
+            Body::Listening(listening) => listening.is_ready(),
         }
     }
 
@@ -398,6 +459,8 @@ impl Activation {
             Body::Loop(Loop { inside, .. }) | Body::Block(Block { inside, .. }) => {
                 matches!(inside, Inside::Finished(_))
             }
+            Body::Lanes(lanes) => lanes.is_ready() && !lanes.has_room(),
+            Body::Listening(listening) => listening.over,
             _ => false,
         }
     }

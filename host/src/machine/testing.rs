@@ -124,6 +124,20 @@ impl Compiler {
                 body: self.list(&task["do"], Some(id), &format!("{at}/do")),
             });
         }
+        if let Some(branches) = task["fork"]["branches"].as_array() {
+            let branch = |(index, branch): (usize, &Json)| Branch {
+                name: branch.as_object().unwrap().keys().next().unwrap().clone(),
+                body: self.list(&json!([branch]), Some(id), &format!("{at}/fork/branches/{index}")),
+            };
+            let branches = branches.iter().enumerate().map(branch).collect();
+            return NodeKind::Fork(Fork { branches, compete: task["fork"]["compete"] == true });
+        }
+        if let Some(event) = task["emit"].as_object() {
+            return NodeKind::Emit(self.template(&event["event"]["with"]));
+        }
+        if !task["listen"].is_null() {
+            return NodeKind::Listen(self.listen(task, id, at));
+        }
         if !task["wait"].is_null() {
             return NodeKind::Timer(self.duration(&task["wait"]));
         }
@@ -251,6 +265,41 @@ impl Compiler {
         variables.dedup();
         self.expressions.push(Expression { text: text.to_owned(), pointer: "/test".to_owned(), variables, path: None });
         ExpressionId(self.expressions.len() as u32 - 1)
+    }
+
+    /// `listen: {to: {one|all|any: […]}, until: <expression>}` with `with` and `correlate: {key: {from, expect}}`.
+    fn listen(&mut self, task: &Json, id: NodeId, at: &str) -> Listen {
+        let to = &task["listen"]["to"];
+        let (kind, filters) = match (&to["all"], &to["any"]) {
+            (Json::Array(filters), _) => (Consume::All, filters.clone()),
+            (_, Json::Array(filters)) => (Consume::Any, filters.clone()),
+            _ => (Consume::One, vec![to["one"].clone()]),
+        };
+        let filters = filters.iter().map(|filter| self.filter(filter)).collect();
+        let until = self.optional(&to["until"]).map(Until::Holds);
+        let foreach = task["foreach"].as_object().map(|each| Foreach {
+            item: "item".to_owned(),
+            index: "index".to_owned(),
+            body: each.get("do").map(|body| self.list(body, Some(id), &format!("{at}/foreach/do"))),
+            output_as: None,
+            export_as: each.get("export").map(|export| self.position(&export["as"], at)),
+        });
+        Listen { to: Strategy { kind, filters, until }, read: Read::Data, foreach }
+    }
+
+    fn filter(&mut self, filter: &Json) -> Filter {
+        let members = |value: &Json| value.as_object().cloned().unwrap_or_default();
+        let with = members(&filter["with"]).into_iter().map(|(name, value)| match value.as_str().and_then(inner) {
+            Some(text) => (name, Match::Expression(self.expression(text))),
+            None => (name, Match::Equals(value)),
+        });
+        let with = with.collect();
+        let correlate = members(&filter["correlate"]).into_iter().map(|(key, value)| Correlation {
+            key,
+            from: self.expression(value["from"].as_str().unwrap()),
+            expect: (!value["expect"].is_null()).then(|| self.template(&value["expect"])),
+        });
+        Filter { with, correlate: correlate.collect() }
     }
 
     fn schema(&mut self, schema: &Json) -> Option<SchemaId> {

@@ -11,7 +11,7 @@ use super::duration;
 use super::record::ActivationId;
 use super::state::{Activation, BlockStage, Body, State};
 use crate::definition::evaluate::{Bindings, Evaluate};
-use crate::definition::graph::{Duration, ExpressionId, Node, NodeId, NodeKind, Program, SchemaId, Template};
+use crate::definition::graph::{Duration, ExpressionId, Node, NodeId, NodeKind, Program, Read, SchemaId, Template};
 use crate::model::{ErrorObject, Json, sealed, standard};
 
 /// So many violations of a schema are told; more would not help anybody.
@@ -34,6 +34,8 @@ pub(super) struct Place<'a> {
     pub(super) state: &'a State,
     /// The innermost activation around the spot, whose loop and catch variables are visible.
     pub(super) around: Option<ActivationId>,
+    /// Which of its bodies side by side the spot is in.
+    pub(super) lane: Option<u64>,
     /// The task, unless the spot is the workflow's own frame.
     pub(super) task: Option<Task<'a>>,
     /// Variables that the task itself binds here: a loop's for its `while`, a try's for its `catch`.
@@ -179,12 +181,12 @@ impl<'a> Place<'a> {
 
     /// A loop or catch variable of a node around the spot, the innermost first.
     fn scoped(&self, name: &str) -> Option<Cow<'a, Json>> {
-        let mut around = self.around;
+        let (mut around, mut lane) = (self.around, self.lane);
         while let Some(live) = around.and_then(|id| self.state.activations.get(&id)) {
-            if let Some(value) = bound_by(self.program, live, name) {
+            if let Some(value) = bound_by(self.program, live, lane, name) {
                 return Some(value);
             }
-            around = live.parent;
+            (around, lane) = (live.parent, live.lane);
         }
         None
     }
@@ -216,7 +218,7 @@ impl<'a> Place<'a> {
     }
 }
 
-fn bound_by<'a>(program: &'a Program, live: &'a Activation, name: &str) -> Option<Cow<'a, Json>> {
+fn bound_by<'a>(program: &'a Program, live: &'a Activation, lane: Option<u64>, name: &str) -> Option<Cow<'a, Json>> {
     match (&program.node(live.node).kind, &live.body) {
         (NodeKind::Each(declared), Body::Loop(each)) => {
             let index = each.index?;
@@ -224,6 +226,22 @@ fn bound_by<'a>(program: &'a Program, live: &'a Activation, name: &str) -> Optio
             match name {
                 name if name == declared.item => item(),
                 name if name == declared.index => Some(Cow::Owned(json!(index))),
+                _ => None,
+            }
+        }
+        (NodeKind::Each(declared), Body::Lanes(lanes)) => match name {
+            name if name == declared.item => lanes.item(lane?).map(Cow::Borrowed),
+            name if name == declared.index => Some(Cow::Owned(json!(lane?))),
+            _ => None,
+        },
+        (NodeKind::Listen(declared), Body::Listening(listening)) => {
+            let each = declared.foreach.as_ref()?;
+            let place = listening.outputs.len();
+            match name {
+                name if name == each.item => {
+                    listening.events.get(place).map(|event| Cow::Owned(reading(event, declared.read)))
+                }
+                name if name == each.index => Some(Cow::Owned(json!(place))),
                 _ => None,
             }
         }
@@ -238,6 +256,21 @@ fn bound_by<'a>(program: &'a Program, live: &'a Activation, name: &str) -> Optio
 /// The task's own piece of the definition.
 fn definition_of<'a>(program: &'a Program, node: &Node) -> Option<&'a Json> {
     program.definition.pointer(&node.reference)
+}
+
+/// What of an event becomes data.
+pub(super) fn reading(event: &Json, read: Read) -> Json {
+    match read {
+        Read::Data => event.get("data").cloned().unwrap_or(Json::Null),
+        Read::Envelope => event.clone(),
+        Read::Raw => {
+            let mut raw = event.clone();
+            if let Some(data) = raw.get_mut("data").filter(|data| !data.is_string()) {
+                *data = Json::from(data.to_string());
+            }
+            raw
+        }
+    }
 }
 
 /// The DSL's form of a date.

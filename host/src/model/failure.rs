@@ -109,7 +109,7 @@ impl Failure {
         ErrorObject {
             kind,
             status: self.problem.status,
-            title: Some(self.problem.title.clone()),
+            title: (!self.problem.title.is_empty()).then(|| self.problem.title.clone()),
             detail: (!self.problem.detail.is_empty()).then(|| self.problem.detail.clone()),
             instance: None,
         }

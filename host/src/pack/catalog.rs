@@ -323,6 +323,65 @@ impl Catalog {
         self.workflow(name, Some(version), workflow).map(|workflow| workflow.program.clone())
     }
 
+    /// The workflow that another one names by `document.namespace`, `document.name` and, if at all, `document.version`.
+    /// The namespace is a pack's name first, else the namespace of a workflow in any pack; the caller's own pack, in its
+    /// own version, comes before the others, and later versions before earlier ones.
+    ///
+    /// # Errors
+    /// There is none, or it can no longer be compiled.
+    pub fn workflow_named(
+        &self,
+        own: (&PackName, &semver::Version),
+        namespace: &str,
+        name: &WorkflowName,
+        version: Option<&semver::Version>,
+    ) -> Result<Arc<Workflow>, CatalogError> {
+        let candidates = self.candidates(own, namespace, name);
+        let mut unusable = None;
+        for (pack, by_name) in candidates {
+            let found = match self.workflow(&pack.manifest.name, Some(&pack.manifest.version), name) {
+                Ok(found) => found,
+                Err(error) => {
+                    unusable.get_or_insert(error);
+                    continue;
+                }
+            };
+            let fits = by_name || found.program.namespace == namespace;
+            if fits && version.is_none_or(|version| found.program.version == *version) {
+                return Ok(found);
+            }
+        }
+        Err(unusable.unwrap_or_else(|| {
+            let exact = version.map(|version| format!(" in version {version}")).unwrap_or_default();
+            CatalogError::NotFound(format!(
+                "no installed pack has a workflow `{name}` of namespace `{namespace}`{exact}; install the pack, or \
+                 correct `run.workflow`"
+            ))
+        }))
+    }
+
+    /// The packs that have a workflow of the name, best first, and whether the pack's own name is the namespace.
+    fn candidates(
+        &self,
+        (own, version): (&PackName, &semver::Version),
+        namespace: &str,
+        workflow: &WorkflowName,
+    ) -> Vec<(Arc<Pack>, bool)> {
+        let state = self.read();
+        let latests: Vec<_> = state.latests().map(|pack| pack.digest).collect();
+        let having = state.all().filter(|pack| pack.workflows.contains_key(workflow));
+        let mut found: Vec<_> = having.map(|pack| (pack.clone(), pack.manifest.name.as_str() == namespace)).collect();
+        found.sort_by(|(one, one_named), (other, other_named)| {
+            let rank = |pack: &Pack, named: bool| {
+                let mine = pack.manifest.name == *own;
+                (named, mine, mine && pack.manifest.version == *version, latests.contains(&pack.digest))
+            };
+            let by_rank = rank(other, *other_named).cmp(&rank(one, *one_named));
+            by_rank.then_with(|| other.manifest.version.cmp(&one.manifest.version))
+        });
+        found
+    }
+
     fn compile(&self, pack: &Pack, workflow: &WorkflowName) -> Result<Workflow, CatalogError> {
         let Manifest { name, version, .. } = &pack.manifest;
         let known = || names(pack.workflows.keys());
@@ -400,7 +459,7 @@ impl Catalog {
     }
 
     /// The version of a pack, or the latest.
-    fn find(&self, name: &PackName, version: Option<&semver::Version>) -> Result<Arc<Pack>, CatalogError> {
+    pub(super) fn find(&self, name: &PackName, version: Option<&semver::Version>) -> Result<Arc<Pack>, CatalogError> {
         let state = self.read();
         let Some(versions) = state.packs.get(name) else {
             let known = names(state.packs.keys());

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Catalog, CatalogError, Pack};
-use super::manifest::Action;
+use super::manifest::Uses;
 use crate::capability::{Granted, HostPattern};
+use crate::connection::call::Allowed;
 use crate::connection::client::Client;
 use crate::connection::registry::Connections;
 use crate::connection::secrets::SecretStore;
@@ -28,7 +29,7 @@ pub struct Grants {
     /// The stored secret behind each secret name of `pack.yaml`.
     #[serde(default)]
     pub secrets: BTreeMap<SecretName, SecretName>,
-    /// The hosts that may be reached by absolute URL, of those that its actions ask for.
+    /// The hosts that may be reached by absolute URL, of those that its actions or its workflows ask for.
     #[serde(default)]
     pub hosts: Vec<HostPattern>,
 }
@@ -95,13 +96,37 @@ impl Catalog {
         let (_, declared) = self.action_of(action)?;
         let grants = self.grants(&action.pack);
         let mut granted = Granted::nothing(action.pack.clone(), action.action.clone());
-        granted.connections = live(&declared, &grants, |name| connections.client(name));
+        granted.connections = live(&declared.uses, &grants, |name| connections.client(name));
         granted.secrets = allowed(&declared.uses.secrets, &grants.secrets);
         granted.hosts = common(&declared.uses.hosts, &grants.hosts);
         if !granted.secrets.is_empty() {
             granted.secret_store = Some(secrets.clone());
         }
         Ok(granted)
+    }
+
+    /// What the calls of this pack's workflows may reach: what the manifest's own `uses` asks for and the admin granted.
+    ///
+    /// # Errors
+    /// That version of the pack is not installed.
+    pub fn granted_workflow(
+        &self,
+        pack: &PackName,
+        version: &semver::Version,
+        connections: &Connections,
+        secrets: &SecretStore,
+    ) -> Result<Allowed, CatalogError> {
+        let installed = self.find(pack, Some(version))?;
+        let (uses, grants) = (&installed.manifest.uses, self.grants(pack));
+        let hosts = common(&uses.hosts, &grants.hosts);
+        let secrets_allowed = allowed(&uses.secrets, &grants.secrets);
+        Ok(Allowed {
+            pack: pack.clone(),
+            connections: live(uses, &grants, |name| connections.client(name)),
+            hosts: Arc::new(move |url| hosts.iter().any(|pattern| pattern.matches(url)).then(|| url.clone())),
+            secret_store: (!secrets_allowed.is_empty()).then(|| secrets.clone()),
+            secrets: secrets_allowed,
+        })
     }
 }
 
@@ -116,13 +141,13 @@ pub(super) fn read_all(journal: &dyn Journal) -> Result<BTreeMap<PackName, Grant
     rows.into_iter().map(named).collect()
 }
 
-/// Of what an action asks for, what is granted and exists.
+/// Of the connections that are asked for, those that are granted and exist.
 fn live(
-    action: &Action,
+    uses: &Uses,
     grants: &Grants,
     client: impl Fn(&ConnectionName) -> Option<Arc<Client>>,
 ) -> BTreeMap<ConnectionName, Arc<Client>> {
-    let granted = allowed(&action.uses.connections, &grants.connections);
+    let granted = allowed(&uses.connections, &grants.connections);
     granted.into_iter().filter_map(|(asked, name)| Some((asked, client(&name)?))).collect()
 }
 
@@ -142,7 +167,8 @@ fn wrong_grants(versions: &[Arc<Pack>], grants: &Grants) -> Vec<WrongGrant> {
     let connections = asked(|pack| pack.manifest.connections.keys().map(ToString::to_string).collect());
     let secrets = asked(|pack| pack.manifest.secrets.keys().map(ToString::to_string).collect());
     let hosts = asked(|pack| {
-        let hosts = pack.manifest.actions.values().flat_map(|action| &action.uses.hosts);
+        let actions = pack.manifest.actions.values().map(|action| &action.uses);
+        let hosts = actions.chain([&pack.manifest.uses]).flat_map(|uses| &uses.hosts);
         hosts.map(ToString::to_string).collect()
     });
     let mut wrong = Vec::new();

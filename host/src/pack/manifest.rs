@@ -53,6 +53,9 @@ pub struct Manifest {
     /// Its actions.
     #[serde(default)]
     pub actions: BTreeMap<ActionName, Action>,
+    /// What its workflows ask for, for the calls that the language itself has.
+    #[serde(default, skip_serializing_if = "Uses::is_empty")]
+    pub uses: Uses,
     /// The files of its workflows.
     #[serde(default)]
     pub workflows: Vec<PackPath>,
@@ -130,7 +133,7 @@ pub struct Action {
     pub undo: bool,
 }
 
-/// What an action asks for.
+/// What an action asks for, or what the workflows of a pack do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uses {
     /// Connections of the pack.
@@ -142,6 +145,13 @@ pub struct Uses {
     /// Hosts reached by absolute URL.
     #[serde(default)]
     pub hosts: Vec<HostPattern>,
+}
+
+impl Uses {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.secrets.is_empty() && self.hosts.is_empty()
+    }
 }
 
 /// A service of a pack.

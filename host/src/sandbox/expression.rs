@@ -33,7 +33,7 @@ const MEMORY_BYTES_MAX: usize = 64 << 20;
 const KEPT_MEMORY_BYTES_MAX: usize = 16 << 20;
 /// Instances that are kept warm. More evaluations at once than this make theirs and drop it.
 const KEPT_MAX: usize = 4;
-/// Programs that an instance keeps compiled, about 60 kB each; with one more it starts anew.
+/// Programs that an instance keeps, about 60 kB each where they compiled; with one more it starts anew.
 const PROGRAMS_MAX: usize = 128;
 /// Input beyond this is expected to take long, bytes of JSON text.
 const QUICK_BYTES_MAX: usize = 64 << 10;
@@ -41,6 +41,8 @@ const QUICK_BYTES_MAX: usize = 64 << 10;
 const QUICK_TIME_MAX: Duration = Duration::from_millis(1);
 /// What is told of an expression, and of a value in its error; the whole may be megabytes.
 const SHOWN_CHARS_MAX: usize = 200;
+/// Of that, what is told of the end.
+const SHOWN_END_CHARS: usize = 50;
 
 /// Computes expressions in the sandbox.
 pub struct Expressions {
@@ -102,7 +104,11 @@ impl Expressions {
         }
     }
 
-    fn in_sandbox(&self, text: &str, bindings: &Bindings<'_>) -> Result<Json, String> {
+    /// The value of a jq program, computed in the sandbox whatever the program is.
+    ///
+    /// # Errors
+    /// Those of [`Evaluate::evaluate`], without the place in the definition.
+    pub fn compute(&self, text: &str, bindings: &Bindings<'_>) -> Result<Json, String> {
         let written = |value: &Json| serde_json::to_string(value).map_err(|error| error.to_string());
         let names: Vec<&str> = bindings.variables.iter().map(|(name, _)| *name).collect();
         let input = written(&bindings.input)?;
@@ -116,6 +122,25 @@ impl Expressions {
     }
 }
 
+impl Expressions {
+    /// The value of an expression: natively where it is a plain path or a literal, else in the sandbox.
+    ///
+    /// # Errors
+    /// Those of [`Evaluate::evaluate`].
+    pub fn answer(&self, expression: &Expression, bindings: &Bindings<'_>) -> Result<Json, ExpressionError> {
+        let text = expression.text.as_str();
+        let value = match &expression.path {
+            Some(path) => native(path, bindings),
+            None => literal(text).map_or_else(|| self.compute(text, bindings), Ok),
+        };
+        value.map_err(|message| ExpressionError {
+            message: shortened(&message),
+            text: shortened(text),
+            pointer: expression.pointer.clone(),
+        })
+    }
+}
+
 impl Evaluate for Expressions {
     fn evaluate(
         &self,
@@ -123,16 +148,7 @@ impl Evaluate for Expressions {
         expression: &Expression,
         bindings: &Bindings<'_>,
     ) -> Result<Json, ExpressionError> {
-        let text = expression.text.as_str();
-        let value = match &expression.path {
-            Some(path) => native(path, bindings),
-            None => literal(text).map_or_else(|| self.in_sandbox(text, bindings), Ok),
-        };
-        value.map_err(|message| ExpressionError {
-            message: shortened(&message),
-            text: shortened(text),
-            pointer: expression.pointer.clone(),
-        })
+        self.answer(expression, bindings)
     }
 
     fn check(&self, text: &str, variables: &[&str]) -> Result<(), String> {
@@ -166,10 +182,10 @@ fn aside<T>(work: impl FnOnce() -> T) -> T {
     if on_worker { tokio::task::block_in_place(work) } else { work() }
 }
 
-/// What is known of a compiled program.
+/// What is known of a program. Texts that are none are known as well: in loose mode most texts are tried and are none.
 struct Known {
     variables: Vec<String>,
-    program: ResourceAny,
+    program: Result<ResourceAny, GuestError>,
     slow: bool,
 }
 
@@ -198,7 +214,7 @@ impl Instance {
 
     fn program(&mut self, text: &str, variables: &[&str]) -> wasmtime::Result<Result<ResourceAny, GuestError>> {
         if let Some(known) = self.known(text, variables) {
-            return Ok(Ok(known.program));
+            return Ok(known.program.clone());
         }
         if self.count >= PROGRAMS_MAX {
             self.forget()?;
@@ -206,18 +222,17 @@ impl Instance {
         let names: Vec<String> = variables.iter().map(|name| format!("${name}")).collect();
         let compiled =
             self.guest.orchestrator_expression_evaluator().program().call_compile(&mut self.store, text, &names)?;
-        if let Ok(program) = &compiled {
-            let variables = variables.iter().map(|name| (*name).to_owned()).collect();
-            let known = Known { variables, program: *program, slow: false };
-            self.programs.entry(text.to_owned()).or_default().push(known);
-            self.count += 1;
-        }
+        let variables = variables.iter().map(|name| (*name).to_owned()).collect();
+        let known = Known { variables, program: compiled.clone(), slow: false };
+        self.programs.entry(text.to_owned()).or_default().push(known);
+        self.count += 1;
         Ok(compiled)
     }
 
     fn forget(&mut self) -> wasmtime::Result<()> {
-        for known in std::mem::take(&mut self.programs).into_values().flatten() {
-            known.program.resource_drop(&mut self.store)?;
+        let known = std::mem::take(&mut self.programs).into_values().flatten();
+        for program in known.filter_map(|known| known.program.ok()) {
+            program.resource_drop(&mut self.store)?;
         }
         self.count = 0;
         Ok(())
@@ -293,11 +308,15 @@ fn told(error: &GuestError) -> String {
     }
 }
 
+/// The text, or its start and its end.
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let count = text.chars().count();
+    if count <= SHOWN_CHARS_MAX {
+        return text.to_owned();
     }
+    let start: String = text.chars().take(SHOWN_CHARS_MAX - SHOWN_END_CHARS).collect();
+    let end: String = text.chars().skip(count - SHOWN_END_CHARS).collect();
+    format!("{start}…{end}")
 }
 
 #[cfg(test)]

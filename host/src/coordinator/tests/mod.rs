@@ -1,8 +1,10 @@
 //! The coordinator over a journal in memory, with a script in the place of the sandbox.
 
+mod children;
 mod faults;
 mod follows;
 mod lifecycle;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

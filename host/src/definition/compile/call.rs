@@ -4,16 +4,22 @@ use super::task::Task;
 use super::value::Spot;
 use super::{Compiler, index};
 use crate::definition::diagnostic::{Position, near};
-use crate::definition::graph::{Act, ActionRef, Callee as Called, Schema, SchemaId, Template};
+use crate::definition::graph::{Act, ActionRef, Callee as Called, NodeKind, Schema, SchemaId, Template};
 use crate::definition::yaml::Tree;
 use crate::definition::{ActionDeclaration, LookupError, schema};
 use crate::model::{ActionName, Effect, Json, PackName};
 
-/// The calls that the DSL itself defines; here, an action does what they do.
-const BUILT_IN: [&str; 6] = ["http", "openapi", "grpc", "asyncapi", "a2a", "mcp"];
+/// The calls that the DSL defines and that an action has to do here.
+const REFUSED: [&str; 4] = ["grpc", "asyncapi", "a2a", "mcp"];
 
 /// More violations of one call than this are noise.
 const VIOLATIONS_MAX: usize = 5;
+
+/// What `call` says, with the catalog as written.
+struct Written<'a> {
+    name: ActionName,
+    from: Option<(&'a str, semver::Version)>,
+}
 
 /// What `call` names.
 struct Callee {
@@ -23,8 +29,27 @@ struct Callee {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn call(&mut self, tree: &'a Tree, task: &Task<'a, '_>) -> Option<Act> {
-        let declaration = self.callee(tree).and_then(|callee| self.lookup(&callee, tree.position));
+    /// `call`: a request, a function of `use.functions`, or an action.
+    pub(super) fn call(&mut self, tree: &'a Tree, task: &Task<'a, '_>) -> Option<NodeKind> {
+        let name = self.text(tree, "`call`")?;
+        match name {
+            "http" => self.http(task).map(NodeKind::Act),
+            "openapi" => self.openapi(task).map(NodeKind::Act),
+            other if REFUSED.contains(&other) => {
+                let message = format!("`call: {other}` is not supported: no host speaks it for a workflow");
+                let cure = "call an action of a pack that speaks it: `name` of this pack, or `name:1.0.0@pack`";
+                self.error_with_cure("unsupported", tree.position, message, cure);
+                None
+            }
+            function if self.named.contains_key(&("functions", function)) => {
+                self.call_function(function, tree.position, task).map(NodeKind::Scope)
+            }
+            action => self.call_action(action, tree, task).map(NodeKind::Act),
+        }
+    }
+
+    fn call_action(&mut self, text: &'a str, tree: &'a Tree, task: &Task<'a, '_>) -> Option<Act> {
+        let declaration = self.callee(text, tree.position).and_then(|callee| self.lookup(&callee, tree.position));
         let arguments = self.arguments(task);
         let effect = self.effect(task.tree);
         let (declaration, arguments) = (declaration?, arguments?);
@@ -46,18 +71,20 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    fn callee(&mut self, tree: &'a Tree) -> Option<Callee> {
-        let text = self.text(tree, "`call`")?;
-        if BUILT_IN.contains(&text) {
-            let message = format!("`call: {text}` is not supported: whatever reaches outside is an action of a pack");
-            let cure = "call an action: `name` of this pack, or `name:1.0.0@pack`";
-            self.error_with_cure("unsupported", tree.position, message, cure);
-            return None;
+    fn callee(&mut self, text: &'a str, at: Position) -> Option<Callee> {
+        let refuse = |compiler: &mut Self, (message, cure): (String, String)| {
+            compiler.error_with_cure("call-syntax", at, message, cure);
+        };
+        let written = parse_callee(text).map_err(|error| refuse(self, error)).ok()?;
+        let Some((catalog, version)) = written.from else { return Some(Callee { name: written.name, from: None }) };
+        if self.named.contains_key(&("catalogs", catalog)) {
+            let pack = self.catalog(catalog)?;
+            return Some(Callee { name: written.name, from: Some((pack, version)) });
         }
-        match parse_callee(text) {
-            Ok(callee) => Some(callee),
-            Err((message, cure)) => {
-                self.error_with_cure("call-syntax", tree.position, message, cure);
+        match PackName::parse(catalog) {
+            Ok(pack) => Some(Callee { name: written.name, from: Some((pack, version)) }),
+            Err(error) => {
+                refuse(self, (error.to_string(), error.rule.to_owned()));
                 None
             }
         }
@@ -68,32 +95,45 @@ impl<'a> Compiler<'a> {
         match self.actions.action(pack, version, &callee.name) {
             Ok(declaration) => Some(declaration),
             Err(error) => {
-                let (wanted, known) = match &error {
-                    LookupError::Pack { pack, known } => (pack.as_str(), known),
-                    LookupError::Version { known, .. } => ("", known),
-                    LookupError::Action { action, known, .. } => (action.as_str(), known),
-                };
-                let candidates = near(wanted, known.iter().map(String::as_str));
-                let cure = match (candidates.first(), known.is_empty()) {
-                    (Some(candidate), _) => format!("did you mean `{candidate}`?"),
-                    (None, false) => {
-                        format!("there is: {}", known.iter().take(8).cloned().collect::<Vec<_>>().join(", "))
-                    }
-                    (None, true) => "there is none at all".to_owned(),
-                };
-                self.error_with_cure("unknown-action", at, error.to_string(), cure);
+                self.refuse_action(&error, callee.from.is_none(), at);
                 None
             }
         }
     }
 
-    fn arguments(&mut self, task: &Task<'a, '_>) -> Option<Template> {
+    fn refuse_action(&mut self, error: &LookupError, own: bool, at: Position) {
+        let (code, wanted, known) = match error {
+            LookupError::Pack { pack, known } => ("undeclared-catalog", pack.as_str(), known),
+            LookupError::Version { known, .. } => ("unknown-action", "", known),
+            LookupError::Action { action, known, .. } => ("unknown-action", action.as_str(), known),
+        };
+        let more = match (code, own) {
+            ("undeclared-catalog", _) => self.declared("catalogs"),
+            (_, true) => self.declared("functions"),
+            (_, false) => Vec::new(),
+        };
+        let known: Vec<&str> = known.iter().map(String::as_str).chain(more).collect();
+        let cure = match (near(wanted, known.iter().copied()).first(), known.is_empty()) {
+            (Some(candidate), _) => format!("did you mean `{candidate}`?"),
+            (None, false) => format!("there is: {}", known.iter().take(8).copied().collect::<Vec<_>>().join(", ")),
+            (None, true) => "there is none at all".to_owned(),
+        };
+        let message = match (code, own) {
+            ("undeclared-catalog", _) => format!("{error}, and `use.catalogs` declares no catalog of that name"),
+            (_, true) => format!("{error}, and `use.functions` declares no function of that name"),
+            (_, false) => error.to_string(),
+        };
+        self.error_with_cure(code, at, message, cure);
+    }
+
+    /// `with` of an action or a function.
+    pub(super) fn arguments(&mut self, task: &Task<'a, '_>) -> Option<Template> {
         let Some(with) = task.tree.get("with") else {
             return Some(Template::Literal(Json::Object(serde_json::Map::new())));
         };
         if with.as_map().is_none() {
             let message = format!("`with` is a mapping, not {}", with.kind());
-            let cure = "name the action's inputs one by one, `with: { id: '${ .id }' }`";
+            let cure = "name the inputs one by one, `with: { id: '${ .id }' }`";
             self.error_with_cure("wrong-type", with.position, message, cure);
             return None;
         }
@@ -101,17 +141,10 @@ impl<'a> Compiler<'a> {
     }
 
     /// `metadata.effect`, which overrides what the pack says.
-    fn effect(&mut self, task: &'a Tree) -> Option<Option<Effect>> {
+    pub(super) fn effect(&mut self, task: &'a Tree) -> Option<Option<Effect>> {
         let Some(tree) = task.get("metadata").and_then(|metadata| metadata.get("effect")) else { return Some(None) };
-        match tree.as_text() {
-            Some("idempotent") => Some(Some(Effect::Idempotent)),
-            Some("resumable") => Some(Some(Effect::Resumable)),
-            Some("once") => Some(Some(Effect::Once)),
-            _ => {
-                self.error("wrong-type", tree.position, "`metadata.effect` is `idempotent`, `resumable` or `once`");
-                None
-            }
-        }
+        let words = [("idempotent", Effect::Idempotent), ("resumable", Effect::Resumable), ("once", Effect::Once)];
+        self.word(tree, "`metadata.effect`", &words).map(Some)
     }
 
     fn action_schemas(
@@ -177,7 +210,7 @@ fn shown(action: &ActionRef) -> String {
 }
 
 /// `name` or `name:version@pack`; the near misses say what is wrong with them.
-fn parse_callee(text: &str) -> Result<Callee, (String, String)> {
+fn parse_callee(text: &str) -> Result<Written<'_>, (String, String)> {
     let name = |text: &str| ActionName::parse(text).map_err(|error| (error.to_string(), error.rule.to_owned()));
     let wrong = |message: &str, cure: String| Err((format!("`{text}` {message}"), cure));
     if text.contains("://") {
@@ -188,7 +221,7 @@ fn parse_callee(text: &str) -> Result<Callee, (String, String)> {
     }
     let Some((left, pack)) = text.split_once('@') else {
         return match text.split_once(['/', '.', ':']) {
-            None => Ok(Callee { name: name(text)?, from: None }),
+            None => Ok(Written { name: name(text)?, from: None }),
             Some((left, right)) if text.contains(':') => wrong(
                 "names a version but no pack",
                 format!("write `{left}` for this pack's action, or `{left}:{right}@pack`"),
@@ -213,6 +246,5 @@ fn parse_callee(text: &str) -> Result<Callee, (String, String)> {
     let Ok(version) = version.parse() else {
         return wrong("does not name an exact version", format!("write three numbers, `{action}:1.0.0@{pack}`"));
     };
-    let pack = PackName::parse(pack).map_err(|error| (error.to_string(), error.rule.to_owned()))?;
-    Ok(Callee { name: name(action)?, from: Some((pack, version)) })
+    Ok(Written { name: name(action)?, from: Some((pack, version)) })
 }

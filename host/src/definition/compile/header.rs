@@ -1,11 +1,8 @@
-//! `document`, `evaluate` and the shape of `use`.
+//! `document` and `evaluate`.
 
 use super::Compiler;
 use crate::definition::yaml::Tree;
 use crate::model::WorkflowName;
-
-/// The versions of the DSL whose documents are read; what its main branch adds is understood in each of them.
-const DSL_VERSIONS: [&str; 5] = ["1.0.0", "1.0.1", "1.0.2", "1.0.3", "main"];
 
 /// What `document` says.
 pub(super) struct Header {
@@ -40,9 +37,12 @@ impl<'a> Compiler<'a> {
     fn dsl_version(&mut self, document: &'a Tree) {
         let Some(tree) = self.required(document, "dsl", "`document`") else { return };
         let Some(text) = self.text(tree, "`document.dsl`") else { return };
-        if !DSL_VERSIONS.contains(&text) {
+        if !is_known(text) {
             let message = format!("documents of DSL version `{text}` are not read");
-            let cure = format!("versions that are: {}", DSL_VERSIONS.join(", "));
+            let cure = match text.starts_with("0.") {
+                true => "0.x is another language, with states for tasks: rewrite the workflow in DSL `'1.0.3'`",
+                false => "write `dsl: '1.0.3'`; versions that are read: each 1.0, and the pre-releases of 1.1.0",
+            };
             self.error_with_cure("dsl-version", tree.position, message, cure);
         }
     }
@@ -78,47 +78,35 @@ impl<'a> Compiler<'a> {
         self.text(value, &format!("`document.{key}`")).map(str::to_owned)
     }
 
-    /// `evaluate: {language: jq, mode: strict}`, which is what happens anyway.
+    /// `evaluate: {language: jq, mode: strict | loose}`.
     pub(super) fn evaluate_block(&mut self, workflow: &'a Tree) {
         let Some(tree) = workflow.get("evaluate") else { return };
         if self.map(tree, "`evaluate`").is_none() {
             return;
         }
         self.keys(tree, "`evaluate`", &["language", "mode"], &[]);
-        for (key, supported) in [("language", "jq"), ("mode", "strict")] {
-            if let Some(value) = tree.get(key)
-                && value.as_text() != Some(supported)
-            {
-                let message = format!("`evaluate.{key}` can only be `{supported}` in this version");
-                self.error_with_cure("unsupported", value.position, message, format!("write `{key}: {supported}`"));
-            }
+        if let Some(language) = tree.get("language")
+            && language.as_text() != Some("jq")
+        {
+            let message = "`evaluate.language` can only be `jq`";
+            self.error_with_cure("unsupported", language.position, message, "write `language: jq`");
+        }
+        if let Some(mode) = tree.get("mode") {
+            let loose = self.word(mode, "`evaluate.mode`", &[("strict", false), ("loose", true)]);
+            self.loose = loose.unwrap_or(false);
         }
     }
+}
 
-    /// The blocks of `use`. Each declaration is read where it stands as well, so that an unused one is checked too.
-    pub(super) fn use_block(&mut self, workflow: &'a Tree) {
-        let Some(tree) = workflow.get("use") else { return };
-        if self.map(tree, "`use`").is_none() {
-            return;
-        }
-        let later = ["authentications", "catalogs", "extensions", "functions", "secrets"];
-        self.keys(tree, "`use`", &["errors", "retries", "timeouts"], &later);
-        for block in ["errors", "retries", "timeouts"] {
-            let Some(block_tree) = tree.get(block) else { continue };
-            for entry in self.map(block_tree, &format!("`use.{block}`")).unwrap_or_default() {
-                self.declaration(block, &entry.key, &entry.value);
-            }
-        }
-    }
-
-    fn declaration(&mut self, block: &str, name: &str, tree: &'a Tree) {
-        use super::task::Env;
-        use super::value::Spot;
-        let pointer = format!("/use/{block}/{}", super::escape(name));
-        match block {
-            "errors" => drop(self.error_template(tree, &pointer, (Spot::Body, &Env::unknown()))),
-            "retries" => drop(self.retry_policy(tree, &pointer, &Env::unknown())),
-            _ => drop(self.timeout_after(tree, &pointer, (Spot::Before, &Env::unknown()))),
-        }
+/// Whether documents of this DSL version are read: each 1.0, and what comes before 1.1 is released. What the main branch
+/// of the specification adds is understood in each of them.
+fn is_known(text: &str) -> bool {
+    match text.parse::<semver::Version>() {
+        Ok(version) => match (version.major, version.minor) {
+            (1, 0) => true,
+            (1, 1) => version.patch == 0 && !version.pre.is_empty(),
+            _ => false,
+        },
+        Err(_) => text == "main",
     }
 }

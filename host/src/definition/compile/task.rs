@@ -1,14 +1,15 @@
-//! Lists of tasks, a task's frame and flow, and the bodies that are short: `do`, `set`, `switch`, `for`, `wait`.
+//! Lists of tasks, and what each task has around its body: name, frame, metadata and flow.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
-use super::value::{At, Spot};
+use super::value::Spot;
 use super::{Compiler, escape, index};
 use crate::definition::diagnostic::{Position, near};
 use crate::definition::expression;
-use crate::definition::graph::{Block, Each, Flow, Frame, Node, NodeId, NodeKind, ScopeId, Template, Way};
-use crate::definition::yaml::{Tree, Value};
-use crate::model::TaskName;
+use crate::definition::graph::{Flow, Frame, Node, NodeId, ScopeId};
+use crate::definition::yaml::Tree;
+use crate::model::{Json, TaskName};
 
 /// The variables that loops and catches around a place bind.
 #[derive(Debug, Clone, Default)]
@@ -35,87 +36,161 @@ impl Env {
     }
 }
 
-/// The tasks that are supported, each with the keys that belong to it besides its own name.
-const KINDS: [(&str, &[&str]); 8] = [
+/// The kinds of tasks, each with the keys that belong to it besides its own name.
+const KINDS: [(&str, &[&str]); 12] = [
     ("call", &["with"]),
     ("for", &["while", "do"]),
     ("try", &["catch"]),
+    ("listen", &["foreach"]),
     ("do", &[]),
+    ("emit", &[]),
+    ("fork", &[]),
+    ("raise", &[]),
+    ("run", &[]),
     ("set", &[]),
     ("switch", &[]),
-    ("raise", &[]),
     ("wait", &[]),
 ];
-const KINDS_LATER: [&str; 4] = ["emit", "fork", "listen", "run"];
 const COMMON: [&str; 7] = ["if", "input", "output", "export", "timeout", "then", "metadata"];
 
-/// The most tasks of one workflow. The checks on loops grow with its square, and no person writes half as many.
-const TASKS_MAX: usize = 2_000;
+/// The most tasks of one workflow, those of functions and extensions counted at each use. No person writes a tenth of it,
+/// and a generated one is better off looping over data.
+const TASKS_MAX: usize = 20_000;
+
+/// The most lists of tasks inside of each other, functions included. Text alone nests by twenty or so; the limit keeps
+/// functions that call functions far from the end of a stack.
+pub(super) const LISTS_DEPTH_MAX: usize = 32;
+
+/// The most iterations that a loop may ask to run side by side.
+const PARALLEL_MAX: u64 = 1_024;
 
 /// A list's tasks by name, for `then`.
 pub(super) struct Siblings<'a> {
-    names: Vec<(&'a str, NodeId)>,
+    order: Vec<(&'a str, NodeId)>,
+    by_name: HashMap<&'a str, NodeId>,
     /// The task whose flow is being read.
     place: usize,
+    /// Where falling off the list leads.
+    end: Flow,
 }
 
 /// A task that is being read.
+#[derive(Clone, Copy)]
 pub(super) struct Task<'a, 'e> {
     pub(super) tree: &'a Tree,
+    pub(super) name: &'a str,
+    pub(super) position: Position,
     pub(super) pointer: &'e str,
     pub(super) env: &'e Env,
     pub(super) node: NodeId,
+    pub(super) scope: ScopeId,
     pub(super) siblings: &'e Siblings<'a>,
 }
+
+/// A list of tasks that is being read.
+#[derive(Clone, Copy)]
+pub(super) struct List<'a, 'e> {
+    pub(super) items: &'a [Tree],
+    /// The number of the first item in the text's list.
+    pub(super) offset: usize,
+    /// The list's.
+    pub(super) pointer: &'e str,
+    pub(super) scope: ScopeId,
+    pub(super) env: &'e Env,
+    /// Where falling off it leads.
+    pub(super) end: Flow,
+}
+
+/// The name, its place and the body of a list's item.
+pub(super) type Named<'a> = (&'a str, Position, &'a Tree);
 
 impl<'a> Compiler<'a> {
     /// A list of tasks: one scope.
     pub(super) fn list(&mut self, tree: &'a Tree, pointer: &str, owner: Option<NodeId>, env: &Env) -> Option<ScopeId> {
-        let items = match tree.as_list() {
-            Some(items) if !items.is_empty() => items,
+        let items = self.items_of(tree)?;
+        let scope = self.add_scope(owner, NodeId(index(self.nodes.len())));
+        self.tasks(&List { items, offset: 0, pointer, scope, env, end: Flow::Exit }).map(|_| scope)
+    }
+
+    /// The items of a list that must not be empty.
+    pub(super) fn items_of(&mut self, tree: &'a Tree) -> Option<&'a [Tree]> {
+        match tree.as_list() {
+            Some(items) if !items.is_empty() => Some(items),
             _ => {
                 let message = format!("a list of at least one task belongs here, not {}", tree.kind());
                 self.error_with_cure("wrong-type", tree.position, message, "write `- name: { … }` for each task");
-                return None;
+                None
             }
-        };
-        if self.nodes.len() + items.len() > TASKS_MAX {
-            let message = format!("a workflow has {TASKS_MAX} tasks at most");
-            self.error_with_cure("too-many-tasks", tree.position, message, "split it, or loop over data with `for`");
-            return None;
         }
-        let tasks: Vec<_> = items.iter().map(|item| self.named_task(item)).collect();
-        let first = NodeId(index(self.nodes.len()));
-        let scope = self.add_scope(owner, first);
-        let mut siblings = Siblings { names: Vec::new(), place: 0 };
-        for task in tasks.iter().flatten() {
-            siblings.names.push((task.0, NodeId(index(self.nodes.len()))));
-            self.nodes.push(None);
-            self.places.push(task.1);
-        }
-        let complete = tasks.iter().all(Option::is_some);
-        for (place, (name, position, body)) in tasks.into_iter().flatten().enumerate() {
-            siblings.place = place;
-            let id = siblings.names[place].1;
-            if siblings.names[..place].iter().any(|(other, _)| *other == name) {
-                let message = format!("the task name `{name}` stands twice in this list");
-                self.error_with_cure(
-                    "duplicate-task",
-                    position,
-                    message,
-                    "rename one of them: `then` needs one target",
-                );
-            }
-            let item = items.iter().position(|item| std::ptr::eq(&item.as_map().unwrap_or_default()[0].value, body));
-            let pointer = format!("{pointer}/{}/{}", item.unwrap_or(place), escape(name));
-            let task = Task { tree: body, pointer: &pointer, env, node: id, siblings: &siblings };
-            let node = self.task(name, position, scope, &task);
-            self.nodes[id.0 as usize] = node;
-        }
-        complete.then_some(scope)
     }
 
-    fn named_task(&mut self, item: &'a Tree) -> Option<(&'a str, Position, &'a Tree)> {
+    /// The tasks of a list, into its scope. Gives the first.
+    pub(super) fn tasks(&mut self, list: &List<'a, '_>) -> Option<NodeId> {
+        if self.depth >= LISTS_DEPTH_MAX {
+            self.too_deep(list.items.first().map_or(Position::START, |item| item.position));
+            return None;
+        }
+        self.depth += 1;
+        let first = self.tasks_inside(list);
+        self.depth -= 1;
+        first
+    }
+
+    pub(super) fn too_deep(&mut self, at: Position) {
+        let message = format!("tasks are nested deeper than {LISTS_DEPTH_MAX} lists, those of functions included");
+        self.error_with_cure("too-deep", at, message, "flatten the lists, or start another workflow with `run`");
+    }
+
+    fn tasks_inside(&mut self, list: &List<'a, '_>) -> Option<NodeId> {
+        let tasks: Vec<_> = list.items.iter().map(|item| self.named_task(item)).collect();
+        let first = NodeId(index(self.nodes.len()));
+        let mut siblings = Siblings::new(list.end);
+        for (name, position, _) in tasks.iter().flatten() {
+            let id = self.reserve(*position)?;
+            if !siblings.add(name, id) {
+                let message = format!("the task name `{name}` stands twice in this list");
+                let cure = "rename one of them: `then` needs one target";
+                self.error_with_cure("duplicate-task", *position, message, cure);
+            }
+        }
+        let complete = tasks.iter().all(Option::is_some);
+        let numbered = tasks.into_iter().enumerate().filter_map(|(item, task)| task.map(|task| (item, task)));
+        for (place, (item, (name, position, tree))) in numbered.enumerate() {
+            siblings.place = place;
+            let pointer = format!("{}/{}/{}", list.pointer, list.offset + item, escape(name));
+            self.woven(&Task {
+                tree,
+                name,
+                position,
+                pointer: &pointer,
+                env: list.env,
+                node: siblings.order[place].1,
+                scope: list.scope,
+                siblings: &siblings,
+            });
+        }
+        complete.then_some(first)
+    }
+
+    /// A place for a node.
+    pub(super) fn reserve(&mut self, position: Position) -> Option<NodeId> {
+        if self.nodes.len() >= TASKS_MAX {
+            let message =
+                format!("a workflow has {TASKS_MAX} tasks at most, those of functions and extensions at each use");
+            self.error_with_cure("too-many-tasks", position, message, "split it, or loop over data with `for`");
+            return None;
+        }
+        self.spend(position)?;
+        self.nodes.push(None);
+        self.places.push(position);
+        Some(NodeId(index(self.nodes.len() - 1)))
+    }
+
+    pub(super) fn put(&mut self, id: NodeId, node: Option<Node>) {
+        self.nodes[id.0 as usize] = node;
+    }
+
+    pub(super) fn named_task(&mut self, item: &'a Tree) -> Option<Named<'a>> {
         match item.as_map() {
             Some([task]) => Some((&task.key, task.position, &task.value)),
             Some([first, ..]) => {
@@ -132,32 +207,22 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn task(&mut self, name: &str, position: Position, scope: ScopeId, task: &Task<'a, '_>) -> Option<Node> {
-        let task_name = match TaskName::parse(name) {
-            Ok(_) if matches!(name, "continue" | "exit" | "end") => {
-                let message =
-                    format!("a task cannot be called `{name}`: as a target of `then` it means something else");
-                self.error("bad-name", position, message);
-                None
-            }
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.error_with_cure("bad-name", position, error.to_string(), error.rule);
-                None
-            }
-        };
+    /// The task as a node of its scope, without what extensions add.
+    pub(super) fn node(&mut self, task: &Task<'a, '_>) -> Option<Node> {
+        let name = self.task_name(task);
         self.map(task.tree, "a task")?;
-        let kind = self.kind_of(name, position, task.tree);
+        let kind = self.kind_of(task);
         let frame = self.frame(task);
         let then = self.flow(task.tree.get("then"), task.siblings);
         let metadata = self.metadata(task.tree);
+        let shield = self.flag(task.tree.get("metadata").and_then(|tree| tree.get("shield")), "`metadata.shield`");
         let kind = self.body(kind?, task);
         Some(Node {
-            hidden: false,
-            shield: false,
-            name: task_name?,
+            hidden: self.weaving || !self.calling.is_empty(),
+            shield: shield?,
+            name: name?,
             reference: task.pointer.to_owned(),
-            scope,
+            scope: task.scope,
             frame: frame?,
             kind: kind?,
             then: then?,
@@ -166,25 +231,37 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Which of the kinds the task is; its keys are checked on the way.
-    fn kind_of(&mut self, name: &str, position: Position, tree: &'a Tree) -> Option<&'static str> {
-        let names = KINDS.map(|(kind, _)| kind);
-        if let Some(later) = tree.as_map()?.iter().find(|entry| KINDS_LATER.contains(&entry.key.as_str())) {
-            let message = format!("tasks of the kind `{}` are not supported by this version", later.key);
-            let cure = format!("supported tasks: {}", names.join(", "));
-            self.error_with_cure("unsupported", later.position, message, cure);
-            return None;
+    pub(super) fn task_name(&mut self, task: &Task<'a, '_>) -> Option<TaskName> {
+        match TaskName::parse(task.name) {
+            Ok(_) if matches!(task.name, "continue" | "exit" | "end") => {
+                let message =
+                    format!("a task cannot be called `{}`: as a target of `then` it means something else", task.name);
+                self.error("bad-name", task.position, message);
+                None
+            }
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.error_with_cure("bad-name", task.position, error.to_string(), error.rule);
+                None
+            }
         }
-        let Some((kind, companions)) = KINDS.into_iter().find(|(kind, _)| tree.get(kind).is_some()) else {
+    }
+
+    /// Which of the kinds the task is; its keys are checked on the way.
+    fn kind_of(&mut self, task: &Task<'a, '_>) -> Option<&'static str> {
+        let (tree, name) = (task.tree, task.name);
+        let names = KINDS.map(|(kind, _)| kind);
+        let Some(kind) = kind(tree) else {
             let known: Vec<&'static str> = names.into_iter().chain(COMMON).collect();
-            let before = self.findings.len();
+            let before = self.errors;
             self.keys(tree, &format!("task `{name}`"), &known, &[]);
-            if self.findings.len() == before {
+            if self.errors == before {
                 let message = format!("task `{name}` does nothing");
-                self.error_with_cure("no-kind", position, message, format!("give it one of {}", names.join(", ")));
+                self.error_with_cure("no-kind", task.position, message, format!("give it one of {}", names.join(", ")));
             }
             return None;
         };
+        let companions = KINDS.into_iter().find(|(name, _)| *name == kind).map_or(&[][..], |(_, keys)| keys);
         let others = names.iter().filter(|other| **other != kind && !companions.contains(other));
         for other in others {
             if let Some(entry) = tree.as_map()?.iter().find(|entry| entry.key == *other) {
@@ -194,9 +271,8 @@ impl<'a> Compiler<'a> {
         }
         let known: Vec<&'static str> = [kind].into_iter().chain(companions.iter().copied()).chain(COMMON).collect();
         let allowed: Vec<&'static str> = known.iter().copied().chain(names).collect();
-        let later: &[&'static str] = if kind == "listen" { &["foreach"] } else { &[] };
         // What `several-kinds` has told is not told again as an unknown key.
-        self.keys(tree, &format!("a `{kind}` task"), &allowed, later);
+        self.keys(tree, &format!("a `{kind}` task"), &allowed, &[]);
         Some(kind)
     }
 
@@ -224,14 +300,35 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    fn metadata(&mut self, tree: &'a Tree) -> Option<BTreeMap<String, crate::model::Json>> {
+    fn metadata(&mut self, tree: &'a Tree) -> Option<BTreeMap<String, Json>> {
         let Some(metadata) = tree.get("metadata") else { return Some(BTreeMap::new()) };
         let entries = self.map(metadata, "`metadata`")?;
-        for entry in entries.iter().filter(|entry| matches!(entry.key.as_str(), "shield" | "parallel" | "heartbeat")) {
-            let message = format!("`metadata.{}` has no effect in this version", entry.key);
-            self.warning("unsupported-metadata", entry.position, message, "remove it, or take it as a note");
+        let in_loop = tree.get("for").is_some();
+        for entry in entries {
+            if entry.key == "heartbeat" || entry.key == "parallel" && !in_loop {
+                let message = format!("`metadata.{}` has no effect here", entry.key);
+                self.warning("unsupported-metadata", entry.position, message, "remove it, or take it as a note");
+            }
         }
         Some(entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect())
+    }
+
+    /// `metadata.parallel` of a loop.
+    pub(super) fn parallel(&mut self, task: &'a Tree) -> Option<Option<u32>> {
+        let Some(tree) = task.get("metadata").and_then(|metadata| metadata.get("parallel")) else { return Some(None) };
+        let number = tree.to_json().as_u64().filter(|number| (1..=PARALLEL_MAX).contains(number));
+        let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
+            let message = format!("`metadata.parallel` is a whole number from 1 to {PARALLEL_MAX}");
+            self.error("wrong-type", tree.position, message);
+            return None;
+        };
+        if let Some(condition) = task.get("while") {
+            let message = "`while` asks before each iteration whether to go on; side by side there is no such moment";
+            let cure = "remove `while`, or `metadata.parallel`";
+            self.error_with_cure("parallel-chained", condition.position, message, cure);
+            return None;
+        }
+        Some(Some(number))
     }
 
     /// `then`: `continue`, `exit`, `end` or a task of the same list; absent means `continue`.
@@ -244,7 +341,7 @@ impl<'a> Compiler<'a> {
             "end" => return Some(Flow::End),
             _ => {}
         }
-        if let Some((_, node)) = siblings.names.iter().find(|(name, _)| *name == target) {
+        if let Some(node) = siblings.by_name.get(target) {
             return Some(Flow::To(*node));
         }
         if self.task_names.contains(target) {
@@ -252,7 +349,7 @@ impl<'a> Compiler<'a> {
             let cure = "leave this list with `then: exit` and jump from the task around it";
             self.error_with_cure("jump-out-of-scope", tree.position, message, cure);
         } else {
-            let candidates = siblings.names.iter().map(|(name, _)| *name).chain(["continue", "exit", "end"]);
+            let candidates = siblings.order.iter().map(|(name, _)| *name).chain(["continue", "exit", "end"]);
             let cure = match near(target, candidates).first() {
                 Some(candidate) => format!("did you mean `{candidate}`?"),
                 None => "name a task of the same list, or write `continue`, `exit` or `end`".to_owned(),
@@ -260,113 +357,6 @@ impl<'a> Compiler<'a> {
             self.error_with_cure("unknown-jump-target", tree.position, format!("there is no task `{target}`"), cure);
         }
         None
-    }
-
-    fn body(&mut self, kind: &'static str, task: &Task<'a, '_>) -> Option<NodeKind> {
-        let tree = task.tree.get(kind)?;
-        let pointer = format!("{}/{kind}", task.pointer);
-        match kind {
-            "call" => self.call(tree, task).map(NodeKind::Act),
-            "for" => self.each(tree, task).map(NodeKind::Each),
-            "try" => self.try_block(tree, task).map(NodeKind::Scope),
-            "do" => {
-                let body = self.list(tree, &pointer, Some(task.node), task.env)?;
-                Some(NodeKind::Scope(Block { body, catch: None, keep_input: false }))
-            }
-            "set" => self.set(tree, &pointer, (Spot::Body, task.env)).map(NodeKind::Eval),
-            "switch" => self.switch(tree, &pointer, task).map(NodeKind::Route),
-            "raise" => self.raise(tree, &pointer, (Spot::Body, task.env)).map(NodeKind::Raise),
-            _ => self.duration(tree, &pointer, (Spot::Body, task.env)).map(NodeKind::Timer),
-        }
-    }
-
-    fn set(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Template> {
-        match &tree.value {
-            Value::Map(_) => self.template(tree, pointer, at),
-            Value::Text(text) if expression::wrapped(text).is_some() => self.template(tree, pointer, at),
-            _ => {
-                let message = format!("`set` is a mapping or one `${{ … }}`, not {}", tree.kind());
-                self.error("wrong-type", tree.position, message);
-                None
-            }
-        }
-    }
-
-    fn switch(&mut self, tree: &'a Tree, pointer: &str, task: &Task<'a, '_>) -> Option<Vec<Way>> {
-        let cases = match tree.as_list() {
-            Some(cases) if !cases.is_empty() => cases,
-            _ => {
-                let message = format!("`switch` is a list of at least one case, not {}", tree.kind());
-                self.error_with_cure("wrong-type", tree.position, message, "write `- name: { when: …, then: … }`");
-                return None;
-            }
-        };
-        let mut ways: Vec<Option<Way>> = Vec::with_capacity(cases.len());
-        for (place, case) in cases.iter().enumerate() {
-            let way = self.case(case, &format!("{pointer}/{place}"), task);
-            let is_default = |way: &Option<Way>| way.as_ref().is_some_and(|way| way.guard.is_none());
-            if is_default(&way) && ways.iter().any(is_default) {
-                let message = "a switch has one case without `when` at most";
-                self.error_with_cure("several-defaults", case.position, message, "give all but one of them a `when`");
-            }
-            ways.push(way);
-        }
-        ways.into_iter().collect()
-    }
-
-    fn case(&mut self, item: &'a Tree, pointer: &str, task: &Task<'a, '_>) -> Option<Way> {
-        let Some([case]) = item.as_map() else {
-            let message = format!("a case is `name: {{ when, then }}`, not {}", item.kind());
-            self.error("wrong-type", item.position, message);
-            return None;
-        };
-        self.map(&case.value, "a case")?;
-        self.keys(&case.value, "a case", &["when", "then"], &[]);
-        let pointer = format!("{pointer}/{}", escape(&case.key));
-        let guard = match case.value.get("when") {
-            Some(when) => self.condition(when, &format!("{pointer}/when"), (Spot::Body, task.env)).map(Some),
-            None => Some(None),
-        };
-        let then = self.required(&case.value, "then", "a case");
-        let flow = then.and_then(|then| self.flow(Some(then), task.siblings));
-        Some(Way { name: case.key.clone(), guard: guard?, flow: flow? })
-    }
-
-    fn each(&mut self, tree: &'a Tree, task: &Task<'a, '_>) -> Option<Each> {
-        let pointer = task.pointer;
-        self.map(tree, "`for`")?;
-        self.keys(tree, "`for`", &["each", "in", "at"], &[]);
-        let items =
-            self.required(tree, "in", "`for`").and_then(|items| self.items(items, &format!("{pointer}/for/in"), task));
-        let item = self.variable_name(tree.get("each"), "item", task.env);
-        let index = self.variable_name(tree.get("at"), "index", task.env);
-        let (item, index) = (item?, index?);
-        if item == index {
-            let message = format!("`each` and `at` cannot both be `{item}`");
-            self.error("variable-name", tree.position, message);
-        }
-        let env = task.env.with(&item).with(&index);
-        let condition = match task.tree.get("while") {
-            Some(value) => self.condition(value, &format!("{pointer}/while"), (Spot::Body, &env)).map(Some),
-            None => Some(None),
-        };
-        let body = self
-            .required(task.tree, "do", "a `for` task")
-            .and_then(|list| self.list(list, &format!("{pointer}/do"), Some(task.node), &env));
-        Some(Each { items: items?, item, index, condition: condition?, body: body?, parallel: None })
-    }
-
-    /// `for.in`: an expression, or an array written out.
-    fn items(&mut self, tree: &'a Tree, pointer: &str, task: &Task<'a, '_>) -> Option<Template> {
-        match &tree.value {
-            Value::Text(_) => self.transform(tree, pointer, (Spot::Body, task.env)),
-            Value::List(_) => self.template(tree, pointer, (Spot::Body, task.env)),
-            _ => {
-                let message = format!("`for.in` is an expression or a list, not {}", tree.kind());
-                self.error("wrong-type", tree.position, message);
-                None
-            }
-        }
     }
 
     /// The name of a variable that a task binds, without `$`.
@@ -392,9 +382,30 @@ impl<'a> Compiler<'a> {
     }
 }
 
-impl Siblings<'_> {
+/// The kind of a task, where it has one.
+pub(super) fn kind(tree: &Tree) -> Option<&'static str> {
+    KINDS.iter().find(|(kind, _)| tree.get(kind).is_some()).map(|(kind, _)| *kind)
+}
+
+impl<'a> Siblings<'a> {
+    pub(super) fn new(end: Flow) -> Self {
+        Self { order: Vec::new(), by_name: HashMap::new(), place: 0, end }
+    }
+
+    /// Whether the name is a new one.
+    pub(super) fn add(&mut self, name: &'a str, id: NodeId) -> bool {
+        self.order.push((name, id));
+        match self.by_name.entry(name) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(id);
+                true
+            }
+        }
+    }
+
     /// The flow to the next task of the list, or out of it.
     fn next(&self) -> Flow {
-        self.names.get(self.place + 1).map_or(Flow::Exit, |(_, node)| Flow::To(*node))
+        self.order.get(self.place + 1).map_or(self.end, |(_, node)| Flow::To(*node))
     }
 }

@@ -2,11 +2,16 @@
 
 use super::task::Env;
 use super::{Compiler, escape, index};
+use crate::definition::diagnostic::near;
 use crate::definition::expression;
-use crate::definition::graph::{Expression, ExpressionId, Schema, SchemaId, Template};
+use crate::definition::graph::{Expression, ExpressionId, PlainPath, Schema, SchemaId, Template};
+use crate::definition::lint::reads::secret_keys;
 use crate::definition::yaml::{Tree, Value};
 use crate::definition::{path, schema};
 use crate::model::Json;
+
+/// So many unknown variables of one program are looked into; each look compiles it.
+const UNKNOWN_MAX: usize = 8;
 
 /// Where an expression stands; it decides which variables there are (DSL 1.0, “Runtime expressions”).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +24,12 @@ pub(super) enum Spot {
     Before,
     /// A task's body and `output.as`.
     Body,
+    /// What a request to the outside is made of: the one place where secrets may be named.
+    Request,
     /// A task's `export.as`.
     Export,
+    /// What starts instances, while there is none.
+    Trigger,
 }
 
 impl Spot {
@@ -30,6 +39,8 @@ impl Spot {
             Self::WorkflowOutput => &["context", "workflow", "runtime"],
             Self::Before => &["context", "task", "workflow", "runtime"],
             Self::Body => &["context", "input", "task", "workflow", "runtime"],
+            Self::Request => &["context", "input", "secrets", "task", "workflow", "runtime"],
+            Self::Trigger => &["runtime"],
             Self::Export => &["context", "input", "output", "task", "workflow", "runtime"],
         }
     }
@@ -67,9 +78,11 @@ impl<'a> Compiler<'a> {
 
     /// Data, in which a text is an expression only if the whole of it is `${ … }`.
     pub(super) fn template(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Template> {
+        self.spend(tree.position)?;
         match &tree.value {
             Value::Text(text) => match expression::wrapped(text) {
                 Some(program) => self.expression_or_literal(program, tree, pointer, at),
+                None if self.loose => Some(self.loose_text(text, pointer, at)),
                 None => {
                     self.warn_of_embedded(text, tree);
                     Some(Template::Literal(Json::from(text.as_str())))
@@ -89,9 +102,7 @@ impl<'a> Compiler<'a> {
                     let part = self.template(&entry.value, &format!("{pointer}/{}", escape(&entry.key)), at);
                     parts.push(part.map(|part| (entry.key.clone(), part)));
                 }
-                let parts = parts.into_iter().collect::<Option<Vec<_>>>()?;
-                let literal = parts.iter().all(|(_, part)| is_literal(part));
-                Some(if literal { literal_object(parts) } else { Template::Object(parts) })
+                parts.into_iter().collect::<Option<Vec<_>>>().map(object)
             }
             _ => Some(Template::Literal(tree.to_json())),
         }
@@ -103,6 +114,22 @@ impl<'a> Compiler<'a> {
             Some(value) => Some(Template::Literal(value)),
             None => self.expression(program, tree, pointer, at).map(Template::Expression),
         }
+    }
+
+    /// In loose mode each text is tried as a program, and stays text where it is none.
+    fn loose_text(&mut self, text: &str, pointer: &str, (spot, env): At<'_>) -> Template {
+        let program = text.trim();
+        if let Some(value) = expression::literal(program) {
+            return Template::Literal(value);
+        }
+        let mentioned = expression::variables(program);
+        let known = |name: &str| spot.variables().contains(&name) || env.knows(name);
+        let reads: Vec<&str> = mentioned.into_iter().filter(|name| known(name)).collect();
+        let path = path::parse(program).filter(|path| path.root.as_deref().is_none_or(known));
+        if program.is_empty() || path.is_none() && self.judge(program, &reads).is_err() {
+            return Template::Literal(Json::from(text));
+        }
+        Template::Loose(self.add_expression(program, pointer, &reads, path), text.to_owned())
     }
 
     fn warn_of_embedded(&mut self, text: &str, tree: &Tree) {
@@ -130,32 +157,89 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let mentioned = expression::variables(program);
+        if mentioned.contains("secrets") {
+            self.check_secrets(program, tree, spot)?;
+        }
         let known = |name: &str| spot.variables().contains(&name) || env.knows(name);
         let reads: Vec<&str> = mentioned.iter().copied().filter(|name| known(name)).collect();
         let path = path::parse(program).filter(|path| path.root.as_deref().is_none_or(known));
         if path.is_none()
-            && let Err(message) = self.evaluator.check(program, &reads)
+            && let Err(message) = self.judge(program, &reads)
         {
             let mentioned: Vec<&str> = mentioned.into_iter().collect();
             self.refuse_expression(program, tree, &message, &mentioned, &reads);
             return None;
         }
+        Some(self.add_expression(program, pointer, &reads, path))
+    }
+
+    fn add_expression(
+        &mut self,
+        program: &str,
+        pointer: &str,
+        reads: &[&str],
+        path: Option<PlainPath>,
+    ) -> ExpressionId {
         self.expressions.push(Expression {
             text: program.to_owned(),
             pointer: pointer.to_owned(),
-            variables: reads.into_iter().map(str::to_owned).collect(),
+            variables: reads.iter().map(|name| (*name).to_owned()).collect(),
             path,
         });
-        Some(ExpressionId(index(self.expressions.len() - 1)))
+        ExpressionId(index(self.expressions.len() - 1))
+    }
+
+    /// What the evaluator says of the program; asked once for each.
+    fn judge(&mut self, program: &str, variables: &[&str]) -> Result<(), String> {
+        let key = format!("{} {program}", variables.join(" $"));
+        if let Some(known) = self.checked.get(&key) {
+            return known.clone();
+        }
+        let verdict = self.evaluator.check(program, variables);
+        self.checked.insert(key, verdict.clone());
+        verdict
+    }
+
+    /// Secrets stay in requests, and only declared ones are named.
+    fn check_secrets(&mut self, program: &str, tree: &Tree, spot: Spot) -> Option<()> {
+        if spot != Spot::Request {
+            let message = "a secret may not go into data: `$secrets` is bound in requests alone";
+            let cure = "name it in `with` of `call: http` or `call: openapi`, or in `use.authentications`; an action gets                         its own through the pack's connections";
+            self.error_with_cure("secret-leaves", tree.position, message, cure);
+            return None;
+        }
+        let undeclared = match secret_keys(program) {
+            _ if self.secrets.is_empty() => Some("secrets"),
+            keys => keys.into_iter().find(|key| !self.secrets.iter().any(|secret| secret == key)),
+        };
+        undeclared.map_or(Some(()), |name| self.refuse_secret(name, tree))
+    }
+
+    /// Reports a secret that is not declared.
+    pub(super) fn refuse_secret(&mut self, name: &str, tree: &Tree) -> Option<()> {
+        let candidates = near(name, self.secrets.iter().map(String::as_str));
+        let cure = match (candidates.first(), name) {
+            (Some(candidate), _) => format!("did you mean `{candidate}`?"),
+            (None, "secrets") => "declare each secret by its name: `use: { secrets: [ … ] }`".to_owned(),
+            (None, name) => format!("declare it: `use: {{ secrets: [ {name} ] }}`"),
+        };
+        let message = match name {
+            "secrets" if self.secrets.is_empty() => "`$secrets` is used, but `use.secrets` declares none".to_owned(),
+            name => format!("the secret `{name}` is not declared in `use.secrets`"),
+        };
+        self.error_with_cure("undeclared-secret", tree.position, message, cure);
+        None
     }
 
     /// Tells a variable that is not there from a program that is none: with all that are mentioned, the first compiles.
     fn refuse_expression(&mut self, program: &str, tree: &Tree, message: &str, mentioned: &[&str], reads: &[&str]) {
-        let missing = mentioned.iter().find(|name| {
+        let unknown: Vec<&str> = mentioned.iter().copied().filter(|name| !reads.contains(name)).collect();
+        let is_scope = !unknown.is_empty() && self.evaluator.check(program, mentioned).is_ok();
+        // A name that the program binds itself is not missing: it compiles without it.
+        let missing = unknown.iter().take(UNKNOWN_MAX).find(|name| {
             let others: Vec<&str> = mentioned.iter().copied().filter(|other| other != *name).collect();
-            !reads.contains(name) && self.evaluator.check(program, &others).is_err()
+            unknown.len() == 1 || self.evaluator.check(program, &others).is_err()
         });
-        let is_scope = self.evaluator.check(program, mentioned).is_ok();
         match missing.filter(|_| is_scope) {
             Some(&name) => self.refuse_variable(name, tree, reads),
             None => {
@@ -172,15 +256,10 @@ impl<'a> Compiler<'a> {
 
     fn refuse_variable(&mut self, name: &str, tree: &Tree, reads: &[&str]) {
         let (code, message, cure) = match name {
-            "secrets" => (
-                "unsupported",
-                "`$secrets` is not supported: a secret never enters a workflow".to_owned(),
-                "name a connection in the pack; the host adds its credentials to the action's requests".to_owned(),
-            ),
             "authorization" => (
                 "unsupported",
                 "`$authorization` is not supported: a credential never enters a workflow".to_owned(),
-                "leave authentication to a connection".to_owned(),
+                "leave authentication to a connection, or to `use.authentications`".to_owned(),
             ),
             name if expression::RESERVED.contains(&name) => (
                 "variable-out-of-scope",
@@ -227,12 +306,17 @@ impl<'a> Compiler<'a> {
     /// `schema: {format: json, document}`.
     fn schema(&mut self, tree: &'a Tree, pointer: &str) -> Option<SchemaId> {
         self.map(tree, "`schema`")?;
-        self.keys(tree, "`schema`", &["format", "document"], &["resource"]);
+        self.keys(tree, "`schema`", &["format", "document", "resource"], &[]);
         if let Some(format) = tree.get("format")
             && !matches!(format.as_text(), Some("json" | "json:2020-12"))
         {
             let message = "only JSON Schema is supported as a schema's format";
             self.error_with_cure("unsupported", format.position, message, "write `format: json`");
+        }
+        if let Some(resource) = tree.get("resource") {
+            let message = "`schema.resource` is not supported: a workflow holds all that it means";
+            self.error_with_cure("unsupported", resource.position, message, "put the schema in place, as `document`");
+            return None;
         }
         let document = self.required(tree, "document", "`schema`")?;
         match schema::compile(&document.to_json()) {
@@ -260,6 +344,12 @@ fn literal_array(parts: Vec<Template>) -> Template {
         _ => None,
     });
     Template::Literal(items.collect())
+}
+
+/// An object, which is a literal when all its members are.
+pub(super) fn object(parts: Vec<(String, Template)>) -> Template {
+    let literal = parts.iter().all(|(_, part)| is_literal(part));
+    if literal { literal_object(parts) } else { Template::Object(parts) }
 }
 
 fn literal_object(parts: Vec<(String, Template)>) -> Template {

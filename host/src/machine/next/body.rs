@@ -33,8 +33,13 @@ impl Turn<'_> {
             }
             NodeKind::Raise(raise) => Err(self.raised(live, raise)?),
             NodeKind::Scope(_) => unreachable!("a block's body begins as it is entered"),
-            NodeKind::Fork(_) | NodeKind::Listen(_) | NodeKind::Emit(_) | NodeKind::Recall => {
-                Err(place.error(standard::CONFIGURATION, "not yet", "this kind of task is not run"))
+            NodeKind::Fork(_) => unreachable!("the branches begin as their fork is entered"),
+            NodeKind::Listen(listen) => self.arm(live, listen),
+            NodeKind::Emit(template) => self.emit(live, template),
+            NodeKind::Recall => {
+                let around = live.parent.and_then(|id| self.state.activations.get(&id));
+                let input = around.map_or(&live.input, |around| &around.input);
+                self.leave(live, input, true, node.then)
             }
         }
     }

@@ -33,7 +33,7 @@ impl Turn<'_> {
             raw_output: None,
             output: None,
         };
-        let place = Place { around: token.parent, task: Some(task), ..self.root_place() };
+        let place = Place { around: token.parent, lane: token.lane, task: Some(task), ..self.root_place() };
         if let Some(condition) = frame.condition
             && !place.holds(condition, &token.input)?
         {

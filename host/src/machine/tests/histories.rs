@@ -30,6 +30,21 @@ fn everything() -> Json {
             ] } },
             { "route": { "switch": [{ "big": { "when": "$context.plan == 1", "then": "last" } }] } },
             { "skipped": { "if": "false", "set": 1 } },
+            { "lanes": { "fork": { "branches": [
+                { "left": { "call": "left", "metadata": { "shield": true } } },
+                { "right": { "for": { "in": [1, 2, 3] }, "metadata": { "parallel": 2 },
+                             "do": [{ "item": { "call": "item", "with": { "x": "${ $item }" } } }] } },
+                { "race": { "fork": { "compete": true, "branches": [
+                    { "fast": { "wait": { "seconds": 40 } } }, { "slow": { "call": "slow" } },
+                ] } } },
+                { "heard": {
+                    "listen": { "to": { "any": [{ "with": { "type": "a" } }], "until": ".2 == 1" } },
+                    "foreach": { "do": [{ "handle": { "call": "handle" } }], "export": { "as": "${ $context }" } },
+                } },
+                { "both": { "listen": { "to": { "all": [{ "with": { "type": "a" } }, { "with": { "type": "b" },
+                    "correlate": { "k": { "from": ".data" } } }] } } } },
+                { "told": { "emit": { "event": { "with": { "type": "told" } } } } },
+            ] } } },
             { "fail": { "if": "$context.plan == 2", "raise": { "error": { "type": "x", "status": 409 } } } },
             { "last": { "set": { "plan": "${ $context.plan }" } } },
         ],
@@ -45,6 +60,8 @@ enum Move {
     Pass(u8),
     Restart,
     Cancel,
+    /// An event of one of two types and some number, so that some come again.
+    Hear(u8),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -54,13 +71,24 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => any::<u8>().prop_map(Move::Checkpoint),
         4 => (0..30_u8).prop_map(Move::Pass),
         3 => Just(Move::Restart),
+        4 => any::<u8>().prop_map(Move::Hear),
         1 => Just(Move::Cancel),
     ];
-    proptest::collection::vec(one, 0..60)
+    proptest::collection::vec(one, 0..90)
 }
 
 fn event_of(bench: &Bench, step: Move) -> Event {
-    let Some(errand) = bench.state.errands().next() else { return Event::WakeUp };
+    if let Move::Hear(n) = step {
+        let kind = if n % 2 == 0 { "a" } else { "b" };
+        let event = json!({ "specversion": "1.0", "id": n.to_string(), "source": "/x", "type": kind, "data": n % 3 });
+        return Event::EventArrived { number: u64::from(n), event: Arc::new(event) };
+    }
+    let errands: Vec<_> = bench.state.errands().collect();
+    let pick = match step {
+        Move::Give(n) | Move::Fail(n) | Move::Checkpoint(n) => usize::from(n) / 8,
+        _ => 0,
+    };
+    let Some(errand) = errands.get(pick % errands.len().max(1)).copied() else { return Event::WakeUp };
     let (activation, attempt) = (errand.activation, errand.attempt);
     let success = |n: u8| Success { output: json!(n % 4), ..Success::default() };
     match step {
@@ -80,7 +108,7 @@ fn event_of(bench: &Bench, step: Move) -> Event {
             Event::ResultArrived { activation, attempt, result: Err(failure) }
         }
         Move::Checkpoint(n) => Event::CheckpointStored { activation, attempt, value: Arc::new(json!(n)) },
-        Move::Pass(_) | Move::Restart => Event::WakeUp,
+        Move::Pass(_) | Move::Restart | Move::Hear(_) => Event::WakeUp,
         Move::Cancel => Event::CancelRequested { by: None },
     }
 }
@@ -108,8 +136,9 @@ proptest! {
         bench.gives(json!(plan));
         for step in steps {
             play(&mut bench, step);
-            let idle = bench.state.end().is_none();
-            prop_assert_eq!(idle, bench.state.wake(&bench.program).is_some(), "whatever has not ended will be woken");
+            let open = bench.state.end().is_none();
+            let woken = bench.state.wake(&bench.program).is_some() || bench.state.listens();
+            prop_assert!(!open || woken, "whatever has not ended will be woken");
         }
         let ends = bench.history.iter().filter(|stamped| matches!(stamped.record, Record::Ended { .. })).count();
         prop_assert_eq!(ends, usize::from(bench.state.end().is_some()));

@@ -1,7 +1,10 @@
 //! The machine, driven by scripts: a definition, what its calls answer, and what comes of it.
 
+mod branches;
+mod events;
 mod flow;
 mod histories;
+mod hostile;
 mod repeat;
 mod samples;
 mod timing;
@@ -127,6 +130,8 @@ impl Bench {
             state.apply(&self.program, &serde_json::from_str(&text).unwrap()).unwrap();
         }
         assert_eq!(state, self.state, "replay equals the live state");
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state, "a snapshot is the state");
         self.state = state;
         self.happens(Event::Recovered);
     }

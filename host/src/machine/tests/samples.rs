@@ -17,6 +17,7 @@ fn name(record: &Record) -> &'static str {
         Record::Armed { .. } => "armed",
         Record::Matched { .. } => "matched",
         Record::Emitted { .. } => "emitted",
+        Record::Handled { .. } => "handled",
         Record::Intent { .. } => "intent",
         Record::ProbeIntent { .. } => "probe-intent",
         Record::Result { .. } => "result",
@@ -36,7 +37,11 @@ fn name(record: &Record) -> &'static str {
 }
 
 /// All names that [`name`] gives.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 23] = [
+    "armed",
+    "matched",
+    "handled",
+    "emitted",
     "created",
     "started",
     "entered",

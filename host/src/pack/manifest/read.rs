@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "secrets",
     "components",
     "actions",
+    "uses",
     "workflows",
     "services",
 ];
@@ -83,6 +84,7 @@ impl Reader<'_> {
             secrets: self.named(tree, "secrets", Self::secret),
             components: self.named(tree, "components", Self::component),
             actions: self.named(tree, "actions", Self::action),
+            uses: self.optional(tree, "uses", Self::uses).unwrap_or_default(),
             workflows: self.list(tree, "workflows", Self::parsed_path),
             services: self.list(tree, "services", Self::service),
             name: name?,
@@ -216,27 +218,29 @@ impl Reader<'_> {
     fn references(&mut self, tree: &Tree, manifest: &Manifest) {
         for (name, action) in &manifest.actions {
             let Some(entry) = tree.get("actions").and_then(|actions| actions.get(name.as_str())) else { continue };
-            let uses = |kind: &str, index: usize| entry.position_at(&format!("/uses/{kind}/{index}"));
             let at = entry.position_at("/component");
             self.declared(at, "component", action.component.as_str(), manifest.components.keys());
-            for (index, connection) in action.uses.connections.iter().enumerate() {
-                self.declared(
-                    uses("connections", index),
-                    "connection",
-                    connection.as_str(),
-                    manifest.connections.keys(),
-                );
-            }
-            for (index, secret) in action.uses.secrets.iter().enumerate() {
-                self.declared(uses("secrets", index), "secret", secret.as_str(), manifest.secrets.keys());
-            }
+            self.uses_declared(entry, &action.uses, manifest);
         }
+        self.uses_declared(tree, &manifest.uses, manifest);
         let twice = |index: usize, kind: &str| tree.position_at(&format!("/{kind}/{index}"));
         self.distinct("service", manifest.services.iter().map(|service| service.name.as_str()), |at| {
             twice(at, "services")
         });
         self.distinct("workflow", manifest.workflows.iter().map(PackPath::as_str), |at| twice(at, "workflows"));
         self.unused(tree, manifest);
+    }
+
+    /// Whether what `entry` has under `uses` is declared.
+    fn uses_declared(&mut self, entry: &Tree, uses: &Uses, manifest: &Manifest) {
+        let at = |kind: &str, index: usize| entry.position_at(&format!("/uses/{kind}/{index}"));
+        for (index, connection) in uses.connections.iter().enumerate() {
+            let known = manifest.connections.keys();
+            self.declared(at("connections", index), "connection", connection.as_str(), known);
+        }
+        for (index, secret) in uses.secrets.iter().enumerate() {
+            self.declared(at("secrets", index), "secret", secret.as_str(), manifest.secrets.keys());
+        }
     }
 
     fn declared<'b, T: Display + 'b>(
@@ -269,20 +273,20 @@ impl Reader<'_> {
 
     /// Warns of what is asked for and never used: an admin should not be asked to grant it.
     fn unused(&mut self, tree: &Tree, manifest: &Manifest) {
-        let used = |name: &str, pick: fn(&Action) -> Vec<&str>| {
-            manifest.actions.values().any(|action| pick(action).contains(&name))
-        };
+        let all = || manifest.actions.values().map(|action| &action.uses).chain([&manifest.uses]);
         let connections = manifest.connections.keys().map(|name| ("connections", name.as_str()));
         let secrets = manifest.secrets.keys().map(|name| ("secrets", name.as_str()));
         for (kind, name) in connections.chain(secrets) {
-            let pick: fn(&Action) -> Vec<&str> = match kind {
-                "connections" => |action| action.uses.connections.iter().map(|name| name.as_str()).collect(),
-                _ => |action| action.uses.secrets.iter().map(|name| name.as_str()).collect(),
+            let used = match kind {
+                "connections" => all().any(|uses| uses.connections.iter().any(|used| used.as_str() == name)),
+                _ => all().any(|uses| uses.secrets.iter().any(|used| used.as_str() == name)),
             };
-            if !used(name, pick) {
+            if !used {
                 let at = tree.position_at(&format!("/{kind}/{name}"));
-                let message = format!("no action uses `{name}`");
-                let cure = format!("add it to an action's `uses: {{{kind}: [{name}]}}`, or remove it");
+                let message = format!("no action uses `{name}`, and no workflow");
+                let cure = format!(
+                    "add it to an action's `uses: {{{kind}: [{name}]}}`, or to the manifest's own, or remove it"
+                );
                 self.findings.push(Diagnostic::warning("unused", self.source, at, message).cure(cure));
             }
         }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::definition::expression::name;
 use crate::definition::graph::PathStep;
 use crate::definition::path::parse;
 use crate::sandbox::SandboxConfig;
@@ -28,7 +29,7 @@ fn evaluate(text: &str, input: &Json, variables: &[(&str, Json)]) -> Result<Json
         variables: variables.iter().map(|(name, value)| (*name, Cow::Borrowed(value))).collect(),
         now_ms: 1_700_000_000_500,
     };
-    expressions().in_sandbox(text, &bindings)
+    expressions().compute(text, &bindings)
 }
 
 #[test]
@@ -50,15 +51,20 @@ fn programs_give_their_one_value() {
 
 #[test]
 fn an_error_shows_the_expression_and_its_place() {
-    let expression = Expression {
-        text: format!("error(\"no\") # {}", "x".repeat(500)),
-        pointer: "/do/0/a/if".to_owned(),
-        variables: vec![],
-        path: None,
-    };
-    let bindings = Bindings { input: Cow::Owned(json!(null)), variables: vec![], now_ms: 0 };
-    let error = expressions().in_sandbox(&expression.text, &bindings).expect_err("it fails");
-    assert_eq!(error, "no");
+    let bindings = Bindings { input: Cow::Owned(json!("v".repeat(500))), variables: vec![], now_ms: 0 };
+    for (text, message) in [
+        (format!("error(\"no\") # {}", "x".repeat(500)), "no"),
+        (".a".to_owned(), " with \"a\""),
+        (".a | .b".to_owned(), " with \"a\""),
+    ] {
+        let path = parse(&text);
+        let expression = Expression { text, pointer: "/do/0/a/if".to_owned(), variables: vec![], path };
+        let error = expressions().answer(&expression, &bindings).expect_err("it fails");
+        assert!(error.message.ends_with(message), "{error}");
+        assert!(error.to_string().ends_with(" at /do/0/a/if)"), "{error}");
+        assert!(error.to_string().chars().count() < 500, "{error}");
+        assert!(expression.text.starts_with(&error.text[..2]), "{error}");
+    }
     for (text, part) in [
         ("empty", "no result"),
         (".[]", "several results"),
@@ -84,6 +90,20 @@ fn hostile_programs_end_in_an_error_and_soon() {
         ("def f: [f]; f", json!(null), "recurses too deep"),
         ("fromjson", json!(deep), ""),
         ("\"x\" * 1000000000", json!(null), "memory"),
+        ("\"x\" * 1e300", json!(null), "memory"),
+        ("[limit(1e9; repeat(\"x\"))] | add", json!(null), ""),
+        ("def f: . + .; \"x\" | until(false; f)", json!(null), ""),
+        (".[1000000000] = 1", json!([]), "out of bounds"),
+        (".[1000000] = 1 | .[1000001] = 2 | [., .] | tojson * 100", json!(null), "memory"),
+        ("[range(1000000)] | [combinations(3)]", json!(null), ""),
+        ("reduce range(100000) as $x (null; {a: .}) | .. |= .", json!(null), ""),
+        ("[range(50000)] | tojson | test(\"(.*)*x\")", json!(null), ""),
+        ("def f(g): g | f(g); f(.)", json!(null), ""),
+        ("path(repeat(.a))", json!(null), ""),
+        (".[range(1e9)] = 0", json!([]), ""),
+        ("getpath([range(100000) | \"a\"]) = 1", json!(null), ""),
+        ("delpaths([range(1e7) | [.]])", json!([1]), ""),
+        ("\"[\" * 100000 | fromjson", json!(null), ""),
         ("[range(1e9)]", json!(null), ""),
         ("reduce range(100000) as $x (null; [.])", json!(null), ""),
         ("halt", json!(null), "no filter `halt/0`"),
@@ -124,55 +144,125 @@ fn more_programs_than_are_kept_still_run() {
     }
 }
 
+/// What loose mode does: the text is tried, and stays text where that fails.
+fn loose(text: &str, input: &Json) -> Json {
+    evaluate(text, input, &[]).unwrap_or_else(|_| Json::from(text))
+}
+
+#[test]
+fn in_loose_mode_a_text_that_is_no_program_or_fails_stays_text() {
+    let input = json!({"a": 1, "s": "x"});
+    for (text, expected) in [
+        (".a + 1", json!(2)),
+        ("Hello world", json!("Hello world")),
+        ("hello", json!("hello")),
+        ("volume-1", json!("volume-1")),
+        ("https://host.example/a?b=c", json!("https://host.example/a?b=c")),
+        ("", json!("")),
+        ("empty", json!("empty")),
+        (".s.x", json!(".s.x")),
+        ("$nothing", json!("$nothing")),
+        ("12", json!(12)),
+        ("null", json!(null)),
+    ] {
+        // A second time from what the instance remembers.
+        assert_eq!([loose(text, &input), loose(text, &input)], [expected.clone(), expected], "{text}");
+    }
+}
+
+#[test]
+fn texts_that_are_no_programs_are_forgotten_in_time() {
+    for number in 0..2 * PROGRAMS_MAX {
+        assert!(evaluate(&format!("no program {number}"), &json!(1), &[]).is_err());
+    }
+    assert_eq!(evaluate(". + 1", &json!(1), &[]), Ok(json!(2)));
+}
+
 fn json_tree() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::from),
         any::<i64>().prop_map(Json::from),
+        any::<u64>().prop_map(Json::from),
         (-1000i32..1000).prop_map(|number| Json::from(f64::from(number) / 8.0)),
+        any::<f64>().prop_filter("JSON has no others", |number| number.is_finite()).prop_map(Json::from),
         "[a-c\"\\\\é ]{0,3}".prop_map(Json::from),
+        ".{0,6}".prop_map(Json::from),
     ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
+    leaf.prop_recursive(5, 40, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
-            prop::collection::vec(("[a-c]", inner), 0..4)
-                .prop_map(|members| Json::Object(members.into_iter().collect())),
+            prop::collection::vec((key(), inner), 0..4).prop_map(|members| Json::Object(members.into_iter().collect())),
         ]
     })
 }
 
-fn plain_path() -> impl Strategy<Value = PlainPath> {
-    let step = prop_oneof![
-        "[a-c]".prop_map(PathStep::Key),
-        "[a-c] [a-c]".prop_map(PathStep::Key),
-        (-3i64..3).prop_map(PathStep::Index),
-    ];
-    (any::<bool>(), prop::collection::vec(step, 0..4))
-        .prop_map(|(rooted, steps)| PlainPath { root: rooted.then(|| "context".to_owned()), steps })
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-c]", "[a-c] [a-c]", Just("é".to_owned()), Just("and".to_owned()), Just(String::new())]
 }
 
-fn written(path: &PlainPath) -> String {
-    let mut text = path.root.as_ref().map_or(String::new(), |root| format!("${root}"));
-    for step in &path.steps {
-        match step {
-            PathStep::Key(key) if key.contains(' ') => text += &format!(".{}", Json::from(key.as_str())),
-            PathStep::Key(key) => text += &format!(".{key}"),
-            PathStep::Index(index) if text.is_empty() => text += &format!(".[{index}]"),
-            PathStep::Index(index) => text += &format!("[{index}]"),
+/// A path with one way of writing each of its steps.
+fn plain_path() -> impl Strategy<Value = (PlainPath, String)> {
+    let step = prop_oneof![key().prop_map(PathStep::Key), (-4i64..4).prop_map(PathStep::Index)];
+    (any::<bool>(), prop::collection::vec((step, 0..3usize), 0..6)).prop_map(|(rooted, steps)| {
+        let root = rooted.then(|| "context".to_owned());
+        let mut text = root.as_ref().map_or(String::new(), |root| format!("${root}"));
+        for (step, way) in &steps {
+            text += &written(step, *way, text.is_empty());
         }
+        if text.is_empty() {
+            text.push('.');
+        }
+        (PlainPath { root, steps: steps.into_iter().map(|(step, _)| step).collect() }, text)
+    })
+}
+
+fn written(step: &PathStep, way: usize, first: bool) -> String {
+    let dot = if first { "." } else { "" };
+    match step {
+        PathStep::Key(key) if way == 0 && name(key) == key && !key.is_empty() => format!(".{key}"),
+        PathStep::Key(key) if way == 1 => format!(".{}", Json::from(key.as_str())),
+        PathStep::Key(key) => format!("{dot}[{}]", Json::from(key.as_str())),
+        PathStep::Index(index) if way == 0 => format!(".[{index}]"),
+        PathStep::Index(index) => format!("{dot}[{index}]"),
     }
-    if text.is_empty() { ".".to_owned() } else { text }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
-    fn a_plain_path_gives_natively_what_jq_gives(data in json_tree(), path in plain_path()) {
-        let text = written(&path);
-        prop_assert_eq!(parse(&text), Some(path.clone()));
+    fn a_plain_path_gives_natively_what_jq_gives(data in json_tree(), (path, text) in plain_path()) {
+        prop_assert_eq!(parse(&text), Some(path.clone()), "{}", text);
         let bound = path.root.is_some().then(|| ("context", Cow::Borrowed(&data)));
         let bindings = Bindings { input: Cow::Borrowed(&data), variables: bound.into_iter().collect(), now_ms: 0 };
-        prop_assert_eq!(native(&path, &bindings), expressions().in_sandbox(&text, &bindings));
+        match (native(&path, &bindings), expressions().compute(&text, &bindings)) {
+            (Ok(native), Ok(computed)) => prop_assert_eq!(native, computed, "{}", text),
+            (native, computed) => prop_assert_eq!(native.is_err(), computed.is_err(), "{}", text),
+        }
+    }
+
+    #[test]
+    fn a_path_into_the_document_gives_what_stands_there(data in json_tree(), turns in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+        let (mut here, mut text) = (&data, String::new());
+        for turn in turns {
+            let step = match here {
+                Json::Array(items) if !items.is_empty() => PathStep::Index(turn.index(items.len()) as i64),
+                Json::Object(members) if !members.is_empty() => {
+                    PathStep::Key(members.keys().nth(turn.index(members.len())).cloned().unwrap_or_default())
+                }
+                _ => break,
+            };
+            text += &written(&step, 1, text.is_empty());
+            here = match &step {
+                PathStep::Key(key) => &here[key.as_str()],
+                PathStep::Index(index) => &here[usize::try_from(*index).unwrap_or_default()],
+            };
+        }
+        let text = if text.is_empty() { ".".to_owned() } else { text };
+        let bindings = Bindings { input: Cow::Borrowed(&data), variables: vec![], now_ms: 0 };
+        let path = parse(&text).expect("it is a plain path");
+        prop_assert_eq!(native(&path, &bindings), Ok(here.clone()));
+        prop_assert_eq!(expressions().compute(&text, &bindings), Ok(here.clone()));
     }
 
     #[test]
@@ -181,5 +271,11 @@ proptest! {
         if let Some(value) = literal(&text) {
             prop_assert_eq!(Ok(value), evaluate(&text, &Json::Null, &[]));
         }
+    }
+
+    #[test]
+    fn any_text_gives_a_value_or_an_error(text in "[ -~é\\n]{0,40}", data in json_tree()) {
+        let _ = evaluate(&text, &data, &[]);
+        prop_assert_eq!(evaluate(".", &data, &[]), Ok(data));
     }
 }
