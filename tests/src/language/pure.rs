@@ -335,6 +335,7 @@ impl<'a> Run<'a> {
             };
             let (case, children, evaluator) = (self.case, self.children, self.evaluator);
             let called = self.world.note(&asked, || match child {
+                Some(_) if act.detached => world::echo(arguments),
                 Some(child) => run_child(case, child, children, evaluator, arguments),
                 None => world::echo(arguments),
             });
