@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
-use super::{about, connections, events, grants, instances, packs, secrets, services, tasks, workflows};
+use super::{about, cloud_events, connections, events, grants, instances, packs, secrets, services, tasks, workflows};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,7 +54,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(tasks::list_history))
         .routes(routes!(tasks::list_logs))
         .routes(routes!(events::follow_instance))
-        .routes(routes!(events::follow_all))
+        .routes(routes!(events::follow_all, cloud_events::post_events))
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
         .routes(routes!(secrets::list_secrets))

@@ -63,6 +63,7 @@ impl Server {
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
             attempts_max: 8,
+            events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
         let rooms = Rooms::new(catalog, connections, secrets, coordinator, Default::default());

@@ -157,6 +157,7 @@ pub(super) struct Kit {
     pub(super) shelf: Arc<Shelf>,
     pub(super) world: Arc<World>,
     pub(super) attempts_max: usize,
+    pub(super) events: EventSettings,
 }
 
 impl Kit {
@@ -167,6 +168,7 @@ impl Kit {
             shelf: Arc::new(Shelf::of(definition)),
             world,
             attempts_max: 8,
+            events: EventSettings::default(),
         }
     }
 
@@ -179,6 +181,7 @@ impl Kit {
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
             attempts_max: self.attempts_max,
+            events: self.events.clone(),
         };
         Coordinator::start(parts).await.unwrap()
     }
