@@ -6,17 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, bail};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use orchestrator_host::clock::Clock as _;
+use orchestrator_host::coordinator::events::cloud_event::CloudEvent;
 use orchestrator_host::coordinator::perform::{Attempt, Finding, Observe};
 use orchestrator_host::coordinator::{
-    Coordinator, Handle, Parts, Perform, ProgramError, Programs, Resolved, Start, StartError,
+    Coordinator, EventSettings, Handle, Parts, Perform, ProgramError, Programs, Resolved, Start, StartError,
 };
 use orchestrator_host::definition::evaluate::Evaluate;
 use orchestrator_host::definition::graph::{NodeKind, Program};
 use orchestrator_host::journal::Journal;
 use orchestrator_host::machine::record::Created;
-use orchestrator_host::model::{
-    Effect, ErrorObject, Failure, InstanceId, Json, PackName, Success, WorkflowName, standard,
-};
+use orchestrator_host::model::{Effect, ErrorObject, Failure, InstanceId, PackName, Success, WorkflowName, standard};
 
 use super::case::{Case, Point};
 use super::judge::{self, Outcome};
@@ -27,6 +26,8 @@ use super::world::{Asked, World, echo};
 
 /// More moves of the clock than this and a case does not end.
 const MOVES_MAX: usize = 2_000;
+/// So many moves of the clock after the last record, and the instance waits for something that does not come.
+const IDLE_MAX: usize = 50;
 /// More records than this no case makes.
 const RECORDS_MAX: usize = 100_000;
 
@@ -154,6 +155,7 @@ pub async fn run(
         evaluator: evaluator.clone(),
         random: Box::new(move || chance),
         attempts_max: 64,
+        events: EventSettings::default(),
     })
     .await?;
     let outcome = live(prepared, handle.clone(), clock, activity).await;
@@ -176,6 +178,12 @@ async fn live(
         input: prepared.case.input.clone(),
         idempotency_key: None,
     };
+    let before = prepared.case.events.iter().enumerate().filter(|(_, arrival)| arrival.at.is("before"));
+    let before: Vec<usize> = before.map(|(place, _)| place).collect();
+    for place in &before {
+        let event = CloudEvent::structured(prepared.case.event(*place)).map_err(anyhow::Error::msg)?;
+        handle.take_events(vec![event]).await?;
+    }
     let started = match handle.start(start).await {
         Ok(started) => started,
         Err(StartError::InvalidInput(why)) => return Ok(refused(&why)),
@@ -183,7 +191,7 @@ async fn live(
     };
     let case = prepared.case.clone();
     let id = started.summary.id;
-    let mut stage = Stage { case, handle, id, clock, activity, sent: Vec::new(), cancelled: false };
+    let mut stage = Stage { case, handle, id, clock, activity, sent: before, cancelled: false };
     stage.play().await?;
     let records = stage.handle.history(id, 0, RECORDS_MAX)?;
     Ok(judge::outcome(&prepared.program, &records))
@@ -206,6 +214,7 @@ fn refused(why: &[String]) -> Outcome {
 impl Stage {
     /// Goes on until the instance has ended or nothing happens any more.
     async fn play(&mut self) -> anyhow::Result<()> {
+        let (mut seen, mut idle) = (0, 0);
         for _ in 0..MOVES_MAX {
             self.activity.rest().await;
             let summary = self.handle.instance(self.id)?;
@@ -215,9 +224,13 @@ impl Stage {
             if self.send_what_is_due().await? {
                 continue;
             }
+            let records = self.handle.history(self.id, 0, RECORDS_MAX)?.len();
+            idle = if records == seen { idle + 1 } else { 0 };
+            seen = records;
             match self.next_time() {
-                Some(next) => self.clock.move_to(next),
-                None => return Ok(()),
+                // What goes on without a record is the coordinator's own housekeeping.
+                Some(next) if idle < IDLE_MAX => self.clock.move_to(next),
+                _ => return Ok(()),
             }
         }
         bail!("it does not come to rest: {:?}", self.handle.instance(self.id)?.waiting_for)
@@ -233,6 +246,12 @@ impl Stage {
         (0..self.case.events.len()).filter(|place| !self.sent.contains(place))
     }
 
+    async fn send(&self, place: usize) -> anyhow::Result<()> {
+        let event = CloudEvent::structured(self.case.event(place)).map_err(anyhow::Error::msg)?;
+        self.handle.take_events(vec![event]).await?;
+        Ok(())
+    }
+
     async fn send_what_is_due(&mut self) -> anyhow::Result<bool> {
         let records = self.handle.history(self.id, 0, RECORDS_MAX)?.len() as u64;
         let now = self.clock.now();
@@ -243,8 +262,8 @@ impl Stage {
         let arriving = self.open().find(|place| due(&self.case.events[*place].at));
         if let Some(place) = arriving {
             self.sent.push(place);
-            let event: Json = self.case.event(place);
-            bail!("the coordinator takes no events: {event}");
+            self.send(place).await?;
+            return Ok(true);
         }
         if !self.cancelled && self.case.cancel_at.as_ref().is_some_and(due) {
             self.cancelled = true;

@@ -22,6 +22,9 @@ use super::world::{self, Asked, World};
 /// More steps than this and a case does not end.
 const STEPS_MAX: usize = 20_000;
 
+/// The numbers of what instances emit; no case sends so many events.
+const EMITTED_FROM: u64 = 1_000;
+
 /// Says which of several things that come at one time is first.
 pub trait Choose {
     /// A number below `count`.
@@ -280,7 +283,17 @@ impl<'a> Run<'a> {
     fn offer_again(&mut self) -> anyhow::Result<()> {
         let mut places: Vec<_> = self.arrived.iter().map(|(place, _)| *place).collect();
         places.sort_unstable();
-        places.into_iter().try_for_each(|place| self.offer(place))
+        places.into_iter().try_for_each(|place| self.offer(place))?;
+        // What is emitted is in the inbox by the same write.
+        let emitted = self.records.iter().filter_map(|stamped| match &stamped.record {
+            Record::Emitted { event, .. } => Some(event.clone()),
+            _ => None,
+        });
+        let emitted: Vec<_> = emitted.collect();
+        for (number, event) in (EMITTED_FROM..).zip(emitted) {
+            self.advance(Event::EventArrived { number, event })?;
+        }
+        Ok(())
     }
 
     fn advance(&mut self, event: Event) -> anyhow::Result<()> {
@@ -290,8 +303,9 @@ impl<'a> Run<'a> {
         self.falsify(&before, &mut new)?;
         self.note(&new);
         let armed = new.iter().any(|stamped| matches!(stamped.record, Record::Armed { .. }));
+        let emitted = new.iter().any(|stamped| matches!(stamped.record, Record::Emitted { .. }));
         self.records.extend(new);
-        if armed && self.state.end().is_none() {
+        if (armed || emitted) && self.state.end().is_none() {
             return self.offer_again();
         }
         Ok(())
