@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
 use orchestrator_host::definition::evaluate::Evaluate;
-use orchestrator_host::machine::record::{Record, Stamped};
+use orchestrator_host::machine::record::{Outcome as CallOutcome, Record, Stamped};
 use orchestrator_host::machine::state::State;
 use orchestrator_host::model::Effect;
 
@@ -40,8 +40,14 @@ pub fn kill_at_every_record(prepared: &Prepared, evaluator: &dyn Evaluate) -> an
     Ok(kills)
 }
 
-/// A task that fails on its way in is entered and failed by one step, whose records no store ever parts.
+/// Whether two records are of one step, so that no store ever parts them: a task that fails on its way in is entered and
+/// failed, and one event is consumed by everything that listens.
 fn is_one_step(prepared: &Prepared, pair: &[Stamped]) -> bool {
+    if let (Record::Matched { number: one, .. }, Record::Matched { number: other, .. }) =
+        (&pair[0].record, &pair[1].record)
+    {
+        return one == other;
+    }
     let (Record::Entered(entered), Record::Failed { activation, .. }) = (&pair[0].record, &pair[1].record) else {
         return false;
     };
@@ -93,7 +99,7 @@ fn go_on(
 /// The effects of the calls that were not given up: whether one that was has taken effect is nobody's promise.
 fn certain<'r>(run: &'r Run<'_>) -> BTreeMap<&'r str, &'r str> {
     let answered = |record: &Record| match record {
-        Record::Result { activation, .. } => Some(*activation),
+        Record::Result { activation, outcome: CallOutcome::Ok(_) | CallOutcome::Failed(_), .. } => Some(*activation),
         _ => None,
     };
     let answered: Vec<_> = run.records.iter().filter_map(|stamped| answered(&stamped.record)).collect();

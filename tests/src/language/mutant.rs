@@ -22,6 +22,8 @@ pub struct Mutant {
 pub enum Wrong {
     /// It computes other values: the pointer, the bindings' `.` and the true value give the false one.
     Value(fn(&str, &Json, Json) -> Json),
+    /// It evaluates what expressions give once more.
+    Again,
     /// It runs another program.
     Program(fn(&mut Program)),
     /// It writes other records.
@@ -31,6 +33,7 @@ pub enum Wrong {
 /// All of them.
 pub fn all() -> Vec<Mutant> {
     let mut all = values();
+    all.push(("evaluates data", Wrong::Again));
     all.extend(programs());
     all.extend(records());
     all.into_iter().map(|(name, wrong)| Mutant { name, wrong }).collect()
@@ -395,6 +398,28 @@ impl Evaluate for Lying<'_> {
     }
 }
 
+/// An evaluator that takes what it gave for an expression.
+struct Repeating<'a>(&'a dyn Evaluate);
+
+impl Evaluate for Repeating<'_> {
+    fn evaluate(
+        &self,
+        program: &Program,
+        expression: &Expression,
+        bindings: &Bindings<'_>,
+    ) -> Result<Json, ExpressionError> {
+        let value = self.0.evaluate(program, expression, bindings)?;
+        let inner = value.as_str().and_then(|text| text.strip_prefix("${")?.strip_suffix('}'));
+        let Some(inner) = inner else { return Ok(value) };
+        let again = Expression { text: inner.trim().to_owned(), path: None, ..expression.clone() };
+        self.0.evaluate(program, &again, bindings)
+    }
+
+    fn check(&self, text: &str, variables: &[&str]) -> Result<(), String> {
+        self.0.check(text, variables)
+    }
+}
+
 impl Mutant {
     /// Whether the case notices that this runtime is wrong.
     pub fn is_caught_by(&self, prepared: &Prepared, evaluator: &dyn Evaluate) -> bool {
@@ -404,6 +429,7 @@ impl Mutant {
                 let lying = Lying { real: evaluator, lie: *lie };
                 fails(&prepared, super::pure::Run::new(&prepared, &lying))
             }
+            Wrong::Again => fails(&prepared, super::pure::Run::new(&prepared, &Repeating(evaluator))),
             Wrong::Program(change) => {
                 let Some(program) = Arc::get_mut(&mut prepared.program) else {
                     return recompiled(&prepared, evaluator, *change);
