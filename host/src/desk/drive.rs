@@ -12,8 +12,9 @@ use super::clock::DeskClock;
 use super::idle::{Counted, Idle};
 use super::shelf::Shelf;
 use super::{Outcome, Plan, TaskRun, Time};
+use crate::coordinator::events::CloudEvent;
 use crate::coordinator::view::{Event, InstanceSummary, Status};
-use crate::coordinator::{ATTEMPTS_MAX_DEFAULT, Coordinator, Handle, Parts, Start, StartError};
+use crate::coordinator::{ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Start, StartError};
 use crate::model::{InstanceId, Json, standard};
 
 /// A run that makes more records than this goes round in circles; its journal is held in memory.
@@ -84,6 +85,7 @@ fn parts(work: &Work, clock: &DeskClock, idle: &Arc<Idle>) -> Parts {
             Time::Skip(_) => Box::new(|| 0.5),
         },
         attempts_max: ATTEMPTS_MAX_DEFAULT,
+        events: EventSettings::default(),
     }
 }
 
@@ -188,8 +190,8 @@ impl Run {
 
     /// Gives the instance an event, as somebody outside would.
     async fn deliver(&mut self, event: Json) -> Result<(), String> {
-        let kind = event.get("type").and_then(Json::as_str).unwrap_or("without a type");
-        Err(format!("an event ({kind}) is left and nothing on the desk takes events; leave --events out"))
+        let event = CloudEvent::structured(event).map_err(|why| format!("an event of --events is none: {why}"))?;
+        self.coordinator.take_events(vec![event]).await.map(drop).map_err(|error| error.to_string())
     }
 
     fn waits_for_ever(&self) -> String {
