@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 pub mod coordinator;
 pub mod definition;
+pub mod desk;
 pub mod journal;
 pub mod machine;
 pub mod model;

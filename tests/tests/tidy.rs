@@ -59,6 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pack", &["machine"]),
     ("coordinator", &[]),
     ("api", &[]),
+    ("desk", &["api"]),
     ("cli", &["coordinator", "api", "machine", "journal"]),
 ];
 

@@ -60,9 +60,9 @@ pub struct AcceptedEvents {
         (status = 202, description = "They are stored.", body = AcceptedEvents),
         (status = 400, description = "`malformed-json`, `broken-body`."),
         (status = 413, description = "`body-too-large`."),
-        (status = 415, description = "`unsupported-media-type`: neither a CloudEvent nor `ce-*` headers."),
-        (status = 422, description = "`invalid-body`: an event breaks a rule of CloudEvents."),
-        (status = 503, description = "`busy`: the inbox is full. `store-unavailable`."),
+        (status = 415, description = "`unsupported-media-type`."),
+        (status = 422, description = "`invalid-body`."),
+        (status = 503, description = "`busy`, `store-unavailable`."),
     ))]
 pub async fn post_events(
     State(rooms): State<Arc<Rooms>>,

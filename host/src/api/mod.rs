@@ -7,6 +7,7 @@
 pub mod about;
 pub mod cloud_events;
 pub mod connections;
+pub mod diagrams;
 pub mod edge;
 pub mod events;
 pub mod extract;
@@ -17,6 +18,7 @@ pub mod openapi;
 pub mod packs;
 pub mod problem;
 pub mod rooms;
+pub mod schemas;
 pub mod secrets;
 pub mod serve;
 pub mod services;

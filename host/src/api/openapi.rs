@@ -14,7 +14,10 @@ use utoipa_axum::routes;
 
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
-use super::{about, cloud_events, connections, events, grants, instances, packs, secrets, services, tasks, workflows};
+use super::{
+    about, cloud_events, connections, diagrams, events, grants, instances, packs, schemas, secrets, services, tasks,
+    workflows,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -47,9 +50,12 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(services::get_service))
         .routes(routes!(workflows::list_workflows))
         .routes(routes!(workflows::get_workflow))
+        .routes(routes!(diagrams::draw_workflow))
+        .routes(routes!(schemas::get_workflow_schema))
         .routes(routes!(instances::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
+        .routes(routes!(diagrams::draw_instance))
         .routes(routes!(tasks::list_tasks))
         .routes(routes!(tasks::list_history))
         .routes(routes!(tasks::list_logs))

@@ -62,6 +62,13 @@ pub struct OfVersion {
     version: Option<semver::Version>,
 }
 
+impl OfVersion {
+    /// The version, where one is asked for.
+    pub fn version(&self) -> Option<&semver::Version> {
+        self.version.as_ref()
+    }
+}
+
 /// Lists the workflows of every pack's latest version.
 #[utoipa::path(get, path = "/v1/workflows", tag = "catalogue", responses(
     (status = 200, description = "All workflows.", body = List<WorkflowItem>),

@@ -68,6 +68,13 @@ impl Client {
         self.answer(self.request(Method::GET, url)).await
     }
 
+    /// An answer that is text.
+    pub(super) async fn text(&self, segments: &[&str]) -> Result<String, Error> {
+        let request = self.http.get(self.url(segments)).timeout(ANSWER);
+        let response = self.checked(request.header(ACCEPT, "text/*, application/problem+json")).await?;
+        response.text().await.map_err(|error| self.unreachable(&error))
+    }
+
     /// Every item of a list, over all its pages.
     pub(super) async fn all(&self, segments: &[&str], query: &[(&str, &str)], page: Page) -> Result<Json, Error> {
         let mut items = Vec::new();

@@ -16,6 +16,10 @@ pub(super) enum Error {
     Unreachable(String),
     /// The server answered with an error.
     Answered(Box<Problem>),
+    /// A run on this machine was cancelled.
+    Cancelled(String),
+    /// A run on this machine was left before its end; the text says why.
+    Left(String),
 }
 
 /// A problem document (RFC 9457), or what can be told of an answer that is none.
@@ -93,6 +97,8 @@ impl Error {
             Self::Unreachable(_) => 3,
             Self::Answered(problem) if problem.status < 500 => 4,
             Self::Answered(_) => 5,
+            Self::Cancelled(_) => 6,
+            Self::Left(_) => 7,
         }
     }
 
@@ -101,7 +107,11 @@ impl Error {
         match self {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             Self::Output(error) => eprintln!("error: write the output: {error}"),
-            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) => eprintln!("error: {text}"),
+            Self::Failed(text)
+            | Self::Usage(text)
+            | Self::Unreachable(text)
+            | Self::Cancelled(text)
+            | Self::Left(text) => eprintln!("error: {text}"),
             Self::Answered(problem) => eprintln!("error: {problem}"),
         }
     }
@@ -142,6 +152,8 @@ mod tests {
             (Error::Unreachable(String::new()), 3),
             (answered(404), 4),
             (answered(503), 5),
+            (Error::Cancelled(String::new()), 6),
+            (Error::Left(String::new()), 7),
             (Error::Output(std::io::ErrorKind::BrokenPipe.into()), 0),
         ];
         for (error, code) in cases {

@@ -23,6 +23,18 @@ pub(super) fn read(given: &str) -> Result<Json, Error> {
     serde_json::from_str(&text).map_err(|error| Error::Usage(format!("the input is not JSON: {error}")))
 }
 
+/// A file's bytes, of which there may be so many.
+pub(super) fn bytes_of(path: &str, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let wrong = |error: std::io::Error| format!("read `{path}`: {error}");
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    match bytes.len() as u64 > bytes_max {
+        true => Err(format!("`{path}` is larger than {bytes_max} bytes")),
+        false => Ok(bytes),
+    }
+}
+
 fn text_of(reader: impl Read, name: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = reader.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);

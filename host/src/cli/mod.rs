@@ -1,5 +1,5 @@
 //! `orchctl`, the command line: one file per command group. It speaks to a server over REST only and shares no state
-//! with it; `pack build` and `pack check` work without one. What it prints is for people unless `-o json` or `-o yaml`
+//! with it; building and checking packs, and checking, showing and running workflows in files work without one. What it prints is for people unless `-o json` or `-o yaml`
 //! asks for data.
 
 mod about;
@@ -33,6 +33,8 @@ const EXIT_CODES: &str = "Exit codes:
   3  the server cannot be reached
   4  the server refused the request
   5  the server failed
+  6  a workflow run from a file was cancelled
+  7  a workflow run from a file was left: it waits for something that will never come
 
 The server is taken from --server, else ORCHESTRATOR_SERVER, else `server` in
 $XDG_CONFIG_HOME/orchestrator/config.yaml, else http://127.0.0.1:8080.";
@@ -79,6 +81,23 @@ enum Command {
     /// The versions of this program and of the server.
     #[command(after_help = "Example: orchctl version -o json")]
     Version,
+}
+
+impl Command {
+    /// Refuses a format that only another command speaks.
+    fn check(&self, format: Format) -> Result<(), Error> {
+        let (speaks, whose) = match (format, self) {
+            (Format::Sarif, Self::Workflow(command)) => (command.speaks_sarif(), "workflow check"),
+            (Format::Sarif, _) => (false, "workflow check"),
+            (Format::Mermaid, Self::Workflow(command)) => (command.draws(), "workflow show"),
+            (Format::Mermaid, _) => (false, "workflow show"),
+            (Format::Table | Format::Json | Format::Yaml, _) => (true, ""),
+        };
+        match speaks {
+            true => Ok(()),
+            false => Err(Error::Usage(format!("only `orchctl {whose}` prints in this format"))),
+        }
+    }
 }
 
 /// What every command gets.
@@ -148,6 +167,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {
+    arguments.command.check(arguments.output)?;
     let context = Context { server: arguments.server, output: Output::new(arguments.output) };
     match arguments.command {
         Command::Run(run) => run.execute(&context).await,
@@ -188,7 +208,7 @@ mod tests {
     #[test]
     fn the_exit_codes_are_in_the_help() {
         let help = Arguments::command().render_long_help().to_string();
-        assert!((0..=5).all(|code| help.contains(&format!("  {code}  "))), "{help}");
+        assert!((0..=7).all(|code| help.contains(&format!("  {code}  "))), "{help}");
     }
 
     #[test]

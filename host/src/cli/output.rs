@@ -13,11 +13,16 @@ use crate::definition::yaml;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
+    #[value(alias = "text")]
     Table,
     /// As the API answers.
     Json,
     /// The same as YAML.
     Yaml,
+    /// Findings for code scanners; of `workflow check`.
+    Sarif,
+    /// A flowchart; of `workflow show`.
+    Mermaid,
 }
 
 /// Where results go.
@@ -32,6 +37,11 @@ pub(super) type Column = (&'static str, &'static [&'static str]);
 impl Output {
     pub(super) fn new(format: Format) -> Self {
         Self { format }
+    }
+
+    /// How results are printed.
+    pub(super) fn format(self) -> Format {
+        self.format
     }
 
     /// Whether people read it.

@@ -125,6 +125,16 @@ impl Start {
         watch::to_the_end(context, &client, id).await
     }
 
+    /// The input of a run on this machine, whose schema is at hand.
+    pub(super) fn local_input(&self, schema: &Json) -> Result<Json, Error> {
+        if self.wait || self.name.is_some() || self.idempotency_key.is_some() {
+            let reason = "--wait, --name and --idempotency-key are for a server; a file is run here, to its end";
+            return Err(Error::Usage(reason.to_owned()));
+        }
+        let base = self.input.as_deref().map(input::read).transpose()?;
+        input::merge(base, &self.members, schema).map_err(Error::Usage)
+    }
+
     async fn body(&self, client: &Client, mut body: Json, described: &[&str]) -> Result<Json, Error> {
         let base = self.input.as_deref().map(input::read).transpose()?;
         // Only members have to be read by the schema's types; JSON says its own.

@@ -1,4 +1,11 @@
-//! `orchctl workflow`: the workflows of the installed packs.
+//! `orchctl workflow`: the workflows of the installed packs, and those in files of this machine, for which no server is
+//! needed.
+
+mod check;
+mod desk;
+mod local;
+mod sarif;
+mod show;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -8,35 +15,56 @@ use super::client::Page;
 use super::error::Error;
 use super::output::{Column, line};
 use super::service::Start;
+use crate::definition::profile::WORKFLOW_SCHEMA;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the workflows of every pack's latest version.
     #[command(after_help = "Example: orchctl workflow list")]
     List,
-    /// Show a workflow.
-    #[command(after_help = "Example: orchctl workflow show storage/provision-volume")]
-    Show {
-        /// PACK/WORKFLOW.
-        workflow: String,
-        /// Print only its text.
-        #[arg(long)]
-        text: bool,
-    },
-    /// Start a workflow directly, without a service.
-    #[command(after_help = "Example: orchctl workflow run storage/provision-volume size=10 --wait")]
-    Run(Run),
+    /// Show a workflow of an installed pack, or the one in a file.
+    #[command(after_help = "Examples:
+  orchctl workflow show storage/provision-volume
+  orchctl workflow show packs/storage/workflows/provision-volume.yaml -o mermaid")]
+    Show(show::Show),
+    /// Start a workflow directly, without a service; or run the one in a file here, without a server.
+    #[command(after_help = RUN_HELP)]
+    Run(Box<Run>),
+    /// Check workflows as an installation would. Needs no server.
+    #[command(after_help = "Examples:
+  orchctl workflow check packs/storage/workflows
+  orchctl workflow check flow.yaml --pack packs/storage -o sarif > flow.sarif")]
+    Check(check::Check),
+    /// Print the JSON Schema of the language, for editors.
+    #[command(after_help = "Example: orchctl workflow schema > workflow.schema.json")]
+    Schema,
 }
+
+const RUN_HELP: &str = "Examples:
+  orchctl workflow run storage/provision-volume size=10 --wait
+  orchctl workflow run flow.yaml --input '{\"size\": 10}' --skip-waits -o json
+  orchctl workflow run flow.yaml --map jira.example=http://127.0.0.1:9000 --secret token=@token.txt
+
+Exit codes of a run on this machine:
+  0  completed
+  1  faulted, or the file has errors
+  2  wrong usage
+  6  cancelled
+  7  it was left: it waits for something that will never come, or goes round in circles";
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// PACK/WORKFLOW.
+    /// PACK/WORKFLOW, or a file that holds one.
     workflow: String,
     /// The pack's version; by default its latest.
     #[arg(long, value_name = "VERSION")]
     pack_version: Option<String>,
     #[command(flatten)]
     start: Start,
+    #[command(flatten)]
+    local: local::Local,
+    #[command(flatten)]
+    desk: desk::Desk,
 }
 
 const LIST: &[Column] = &[
@@ -46,41 +74,57 @@ const LIST: &[Column] = &[
     ("TITLE", &["/title", "/summary"]),
 ];
 
-const SHOW: &[Column] = &[
-    ("Pack", &["/pack"]),
-    ("Version", &["/version", "/packVersion"]),
-    ("Workflow", &["/name", "/workflow"]),
-    ("Title", &["/title"]),
-    ("Summary", &["/summary"]),
-    ("Actions", &["/actions"]),
-    ("Input", &["/inputSchema", "/input"]),
-    ("Digest", &["/digest"]),
-];
-
 impl Command {
     pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
-        let client = context.client()?;
         match self {
-            Self::List => context.output.list(&client.all(&["workflows"], &[], Page::WHOLE).await?, LIST),
-            Self::Show { workflow, text } => {
-                let (pack, workflow) = split(workflow)?;
-                let answer = client.get(&["workflows", pack, workflow], &[]).await?;
-                match (text, answer.get("text").and_then(|text| text.as_str())) {
-                    (true, Some(text)) => line(text.trim_end()),
-                    _ => context.output.thing(&answer, SHOW),
-                }
+            Self::List => {
+                let list = context.client()?.all(&["workflows"], &[], Page::WHOLE).await?;
+                context.output.list(&list, LIST)
             }
-            Self::Run(run) => {
-                let (pack, workflow) = split(&run.workflow)?;
-                let of = json!({ "pack": pack, "version": run.pack_version, "workflow": workflow });
-                run.start.execute(context, of, &["workflows", pack, workflow]).await
-            }
+            Self::Show(show) => show.execute(context).await,
+            Self::Run(run) => run.execute(context).await,
+            Self::Check(check) => check.execute(context),
+            Self::Schema => line(WORKFLOW_SCHEMA.trim_end()),
         }
+    }
+
+    /// Whether its output can be in the format of code scanners.
+    pub(super) fn speaks_sarif(&self) -> bool {
+        matches!(self, Self::Check(_))
+    }
+
+    /// Whether its output can be a picture.
+    pub(super) fn draws(&self) -> bool {
+        matches!(self, Self::Show(_))
+    }
+}
+
+impl Run {
+    async fn execute(&self, context: &Context) -> Result<(), Error> {
+        if desk::is_file(&self.workflow) {
+            if self.pack_version.is_some() {
+                return Err(Error::Usage("--pack-version is for a workflow of an installed pack".to_owned()));
+            }
+            return self.local.execute(context, &self.workflow, &self.start, &self.desk).await;
+        }
+        if !self.local.is_empty() || !self.desk.is_empty() {
+            let reason = format!("`{}` is no file, and these flags are for a run on this machine", self.workflow);
+            return Err(Error::Usage(reason));
+        }
+        let (pack, workflow) = split(&self.workflow)?;
+        let of = json!({ "pack": pack, "version": self.pack_version, "workflow": workflow });
+        self.start.execute(context, of, &["workflows", pack, workflow]).await
     }
 }
 
 fn split(text: &str) -> Result<(&str, &str), Error> {
-    let wrong =
-        || Error::Usage(format!("`{text}` names no workflow; write PACK/WORKFLOW, as `orchctl workflow list` shows"));
+    let wrong = || {
+        Error::Usage(format!(
+            "`{text}` names no workflow; write a file, or PACK/WORKFLOW as `orchctl workflow list` shows"
+        ))
+    };
     text.split_once('/').filter(|(pack, workflow)| !pack.is_empty() && !workflow.is_empty()).ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod tests;

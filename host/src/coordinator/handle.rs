@@ -14,6 +14,7 @@ use super::live::Message;
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
 use super::{Shared, follow, locked, query, store};
+use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
 use crate::machine::record::{Record, Stamped};
@@ -111,6 +112,14 @@ impl Handle {
     /// There is no such instance, its workflow is not at hand, its history is damaged, or the journal cannot be read.
     pub fn tasks(&self, id: InstanceId) -> Result<Vec<TaskView>, InstanceError> {
         query::tasks(&self.0, id)
+    }
+
+    /// The very workflow that an instance runs.
+    ///
+    /// # Errors
+    /// There is no such instance, or its workflow is not at hand.
+    pub fn program(&self, id: InstanceId) -> Result<Arc<Program>, InstanceError> {
+        query::program(&self.0, id)
     }
 
     /// The records after number `after` (0: from the first), at most `limit`.

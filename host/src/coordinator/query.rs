@@ -7,6 +7,7 @@ use super::fold::{FoldError, Tasks};
 use super::handle::InstanceError;
 use super::view::{InstanceFilter, InstanceSummary, LogLine, Page, TaskView};
 use super::{Shared, locked, store};
+use crate::definition::graph::Program;
 use crate::journal::{Key, Scan, StoreError, keys, row};
 use crate::machine::record::{Record, Stamped};
 use crate::model::InstanceId;
@@ -92,17 +93,20 @@ pub(super) fn first_record(shared: &Shared, id: InstanceId) -> Result<Option<Sta
     Ok(history(shared, id, 0, 1)?.into_iter().next())
 }
 
-pub(super) fn tasks(shared: &Shared, id: InstanceId) -> Result<Vec<TaskView>, InstanceError> {
+pub(super) fn program(shared: &Shared, id: InstanceId) -> Result<Arc<Program>, InstanceError> {
     let first = first_record(shared, id)?;
     let Some(Stamped { record: Record::Created(created), .. }) = first else {
         require(shared, id)?;
         return Err(InstanceError::NoProgram(id, "its history does not begin with its creation".to_owned()));
     };
-    let program = match shared.live(id) {
-        Some(live) => live.program.clone(),
-        None => shared.programs.pinned(&created).map_err(|error| InstanceError::NoProgram(id, error.to_string()))?,
-    };
-    let mut tasks = Tasks::new(id, program);
+    match shared.live(id) {
+        Some(live) => Ok(live.program.clone()),
+        None => shared.programs.pinned(&created).map_err(|error| InstanceError::NoProgram(id, error.to_string())),
+    }
+}
+
+pub(super) fn tasks(shared: &Shared, id: InstanceId) -> Result<Vec<TaskView>, InstanceError> {
+    let mut tasks = Tasks::new(id, program(shared, id)?);
     store::records(&*shared.journal, id, 0, |record| tasks.take(&record).map(|()| true)).map_err(
         |error| match error {
             FoldError::Damaged(error) => InstanceError::Damaged(id, error.to_string()),

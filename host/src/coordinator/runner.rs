@@ -58,7 +58,7 @@ enum Stop {
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>, live: Arc<Live>, state: State, inbox: mpsc::Receiver<Message>) -> Self {
-        let (offers, lifecycle) = (Offers::new(&shared.mail), Lifecycle::of(&state));
+        let (offers, lifecycle) = (Offers::new(&shared.mail), Lifecycle::new(state.id()));
         let (snapshots, attempts) = (Snapshots::after(state.seq()), JoinSet::new());
         Self { shared, live, state, inbox, attempts, out: BTreeMap::new(), snapshots, offers, lifecycle }
     }
@@ -101,6 +101,7 @@ impl Runner {
 
     /// Takes what happened into one append.
     async fn turn(&mut self, happenings: Vec<Happening>) -> Result<(), Stop> {
+        self.lifecycle.prepare(&self.state, self.shared.mail.wants_outgoing());
         let mut records = Vec::new();
         let mut waiting = Vec::new();
         for Happening { event, stored } in happenings {
@@ -131,8 +132,7 @@ impl Runner {
             return Ok(());
         }
         let batch = self.batch(records).map_err(|error| self.lost(&error))?;
-        let wanted = self.shared.mail.wants_outgoing();
-        let told = self.lifecycle.take(&self.live.program, &self.state, records, wanted);
+        let told = self.lifecycle.take(&self.live.program, records);
         match self.shared.mail.commit(batch, told).await {
             Ok(()) => {}
             Err(CommitError::Unavailable(error)) => return Err(self.lost(&error)),

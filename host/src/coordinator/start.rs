@@ -180,7 +180,8 @@ impl Birth {
         let batch = self.batch(key.as_ref());
         let id = self.summary.id;
         let mut lifecycle = Lifecycle::new(id);
-        let told = lifecycle.take(&self.program, &self.state, &self.records, shared.mail.wants_outgoing());
+        lifecycle.prepare(&State::new(id), shared.mail.wants_outgoing());
+        let told = lifecycle.take(&self.program, &self.records);
         // Known before it is durable, so that nobody who sees the row finds no owner; taken back where it fails.
         let (live, inbox) = Live::new(&self.summary, self.program, &self.state);
         let live = Arc::new(live);

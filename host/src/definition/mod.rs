@@ -4,12 +4,14 @@
 mod compile;
 pub mod cron;
 pub mod diagnostic;
+pub mod diagram;
 pub mod duration;
 pub mod evaluate;
 pub mod expression;
 pub mod graph;
 mod lint;
 pub mod path;
+pub mod profile;
 pub mod schema;
 pub mod yaml;
 

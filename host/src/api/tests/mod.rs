@@ -1,8 +1,10 @@
 //! The routes over real rooms: a journal in memory, an empty catalog, and a script in the place of guests.
 
+mod diagrams;
 mod documented;
 mod following;
 mod instances;
+mod posting;
 mod refused;
 mod stored;
 

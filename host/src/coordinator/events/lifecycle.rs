@@ -2,7 +2,7 @@
 //! of instance and record, so that whoever gets one twice knows it. Inputs and outputs are not in them: an `outputUri`
 //! says where the output is, below this server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,12 +18,16 @@ use crate::model::{InstanceId, Json};
 #[derive(Debug)]
 pub(in crate::coordinator) struct Lifecycle {
     instance: InstanceId,
+    /// Whether `open` is kept: somebody wants to know.
+    keeps: bool,
     open: BTreeMap<ActivationId, Open>,
+    inside: BTreeMap<ActivationId, BTreeSet<ActivationId>>,
 }
 
 #[derive(Debug)]
 struct Open {
     node: NodeId,
+    parent: Option<ActivationId>,
     /// What correlations expect, as far as this server has seen it.
     keys: BTreeMap<String, Json>,
 }
@@ -32,42 +36,51 @@ struct Open {
 struct Page<'a> {
     program: &'a Program,
     instance: InstanceId,
-    wanted: bool,
     events: Vec<Arc<Json>>,
 }
 
 impl Lifecycle {
-    /// The open tasks of an instance as it stands.
-    pub(in crate::coordinator) fn of(state: &State) -> Self {
-        let open = |id| state.place_of(id).map(|(node, _)| (id, Open { node, keys: BTreeMap::new() }));
-        Self { instance: state.id(), open: state.live().filter_map(open).collect() }
-    }
-
     /// For an instance whose first record is yet to come.
     pub(in crate::coordinator) fn new(instance: InstanceId) -> Self {
-        Self { instance, open: BTreeMap::new() }
+        Self { instance, keeps: false, open: BTreeMap::new(), inside: BTreeMap::new() }
     }
 
-    /// Takes records that led to a state; gives what others have to be told. Nothing but what was emitted is made where
-    /// nobody wants it.
-    pub(in crate::coordinator) fn take(
-        &mut self,
-        program: &Program,
-        state: &State,
-        records: &[Stamped],
-        wanted: bool,
-    ) -> Told {
-        let mut page = Page { program, instance: self.instance, wanted, events: Vec::new() };
-        for stamped in records {
-            if let Record::Ended { .. } = &stamped.record {
-                self.close(|_| true, stamped, &mut page);
-            }
-            self.record(stamped, &mut page);
+    /// Before records are decided: takes up the open tasks of a state where somebody wants to know from now on, and
+    /// forgets them where nobody does any more.
+    pub(in crate::coordinator) fn prepare(&mut self, state: &State, wanted: bool) {
+        if self.keeps == wanted {
+            return;
         }
-        if let Some(last) = records.last() {
-            self.close(|id| state.place_of(id).is_none(), last, &mut page);
+        *self = Self { keeps: wanted, ..Self::new(self.instance) };
+        if wanted {
+            for (id, (node, parent)) in state.live().filter_map(|id| Some((id, state.place_of(id)?))) {
+                self.add(id, node, parent);
+            }
+        }
+    }
+
+    /// Takes the records that follow on what was prepared; gives what others have to be told.
+    pub(in crate::coordinator) fn take(&mut self, program: &Program, records: &[Stamped]) -> Told {
+        let mut page = Page { program, instance: self.instance, events: Vec::new() };
+        if self.keeps {
+            records.iter().for_each(|stamped| self.record(stamped, &mut page));
         }
         Told { emitted: emitted(records), outgoing: page.events }
+    }
+
+    fn add(&mut self, id: ActivationId, node: NodeId, parent: Option<ActivationId>) {
+        self.open.insert(id, Open { node, parent, keys: BTreeMap::new() });
+        if let Some(parent) = parent {
+            self.inside.entry(parent).or_default().insert(id);
+        }
+    }
+
+    fn remove(&mut self, id: ActivationId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        if let Some(siblings) = open.parent.and_then(|parent| self.inside.get_mut(&parent)) {
+            siblings.remove(&id);
+        }
+        Some(open)
     }
 
     fn record(&mut self, stamped: &Stamped, page: &mut Page<'_>) {
@@ -79,19 +92,22 @@ impl Lifecycle {
                 page.workflow(stamped, "correlation-started", Map::new());
             }
             Record::Matched { activation, expects, .. } => self.correlated(*activation, expects),
-            Record::Emitted { event, .. } => page.add(|| event.clone()),
+            Record::Emitted { event, .. } => page.events.push(event.clone()),
+            Record::Caught { activation, .. } => self.cancel_inside(*activation, stamped, page),
             Record::Retried { activation, .. } => {
+                self.cancel_inside(*activation, stamped, page);
                 if let Some(open) = self.open.get(activation) {
                     page.task(stamped, open.node, "retried", String::new(), Map::new());
                 }
             }
             Record::Failed { activation, error } => {
-                if let Some(open) = self.open.remove(activation) {
+                self.cancel_inside(*activation, stamped, page);
+                if let Some(open) = self.remove(*activation) {
                     page.task(stamped, open.node, "faulted", String::new(), member("error", json!(error)));
                 }
             }
             Record::Left { activation, .. } => self.left(*activation, stamped, page),
-            Record::Ended { end } => page.ended(stamped, end),
+            Record::Ended { end } => self.ended(stamped, end, page),
             _ => {}
         }
     }
@@ -99,7 +115,7 @@ impl Lifecycle {
     fn entered(&mut self, entered: &Entered, stamped: &Stamped, page: &mut Page<'_>) {
         page.task(stamped, entered.node, "created", "-created".to_owned(), Map::new());
         page.task(stamped, entered.node, "started", String::new(), Map::new());
-        self.open.insert(entered.activation, Open { node: entered.node, keys: BTreeMap::new() });
+        self.add(entered.activation, entered.node, entered.parent);
     }
 
     fn correlated(&mut self, activation: ActivationId, expects: &BTreeMap<String, Json>) {
@@ -109,7 +125,8 @@ impl Lifecycle {
     }
 
     fn left(&mut self, activation: ActivationId, stamped: &Stamped, page: &mut Page<'_>) {
-        let Some(open) = self.open.remove(&activation) else { return };
+        self.cancel_inside(activation, stamped, page);
+        let Some(open) = self.remove(activation) else { return };
         if matches!(page.program.node(open.node).kind, NodeKind::Listen(_)) {
             page.workflow(stamped, "correlation-completed", member("correlationKeys", json!(open.keys)));
         }
@@ -117,25 +134,27 @@ impl Lifecycle {
         page.task(stamped, open.node, "completed", String::new(), output);
     }
 
-    /// Cancels what is over without a record of its own.
-    fn close(&mut self, gone: impl Fn(ActivationId) -> bool, stamped: &Stamped, page: &mut Page<'_>) {
-        self.open.retain(|id, open| {
-            let gone = gone(*id);
-            if gone {
+    fn ended(&mut self, stamped: &Stamped, end: &End, page: &mut Page<'_>) {
+        self.inside.clear();
+        for (id, open) in std::mem::take(&mut self.open) {
+            page.task(stamped, open.node, "cancelled", format!("-{}", id.0), Map::new());
+        }
+        page.ended(stamped, end);
+    }
+
+    /// Cancels what is inside a task: it goes with it without a record of its own.
+    fn cancel_inside(&mut self, activation: ActivationId, stamped: &Stamped, page: &mut Page<'_>) {
+        let mut over: Vec<_> = self.inside.remove(&activation).into_iter().flatten().collect();
+        while let Some(id) = over.pop() {
+            over.extend(self.inside.remove(&id).into_iter().flatten());
+            if let Some(open) = self.open.remove(&id) {
                 page.task(stamped, open.node, "cancelled", format!("-{}", id.0), Map::new());
             }
-            !gone
-        });
+        }
     }
 }
 
 impl Page<'_> {
-    fn add(&mut self, event: impl FnOnce() -> Arc<Json>) {
-        if self.wanted {
-            self.events.push(event());
-        }
-    }
-
     fn started(&mut self, stamped: &Stamped) {
         let Program { namespace, name, version, .. } = self.program;
         let definition = json!({ "name": name, "namespace": namespace, "version": version });
@@ -175,8 +194,7 @@ impl Page<'_> {
     }
 
     fn event(&mut self, stamped: &Stamped, kind: &str, id: String, data: Map<String, Json>) {
-        let instance = self.instance;
-        self.add(|| Arc::new(envelope(instance, stamped, kind, &id, data)));
+        self.events.push(Arc::new(envelope(self.instance, stamped, kind, &id, data)));
     }
 
     /// The DSL's name of an instance.
@@ -241,8 +259,9 @@ mod tests {
         let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };
         let mut events_told = Vec::new();
         for event in std::iter::once(Event::Start).chain(events) {
+            lifecycle.prepare(&state, true);
             let records = next::advance(&program, &mut state, [event], moment, &Plain);
-            events_told.extend(lifecycle.take(&program, &state, &records, true).outgoing);
+            events_told.extend(lifecycle.take(&program, &records).outgoing);
         }
         let mut ids: Vec<_> = events_told.iter().map(|event| event["id"].to_string()).collect();
         ids.sort();
@@ -299,6 +318,44 @@ mod tests {
         let end: Vec<_> = kinds(&told).into_iter().rev().take(3).collect();
         assert_eq!(end, ["workflow.faulted", "task.faulted /do/0/outer", "task.faulted /do/0/outer/do/0/a"]);
         assert_eq!(told.last().unwrap().1["data"]["error"]["status"], 400);
+    }
+
+    #[test]
+    fn what_an_error_takes_along_is_cancelled() {
+        let raise = json!({ "raise": { "error": { "type": "https://e.example/x", "status": 400, "title": "no" } } });
+        let wait = json!({ "wait": { "seconds": 5 } });
+        let fork = json!({ "fork": { "branches": [{ "w": wait }, { "r": raise }] } });
+        let caught = json!({ "try": [{ "f": fork }], "catch": {} });
+        let told = told(json!({ "do": [{ "t": caught }] }), []);
+        let end: Vec<_> = kinds(&told).into_iter().skip_while(|kind| !kind.starts_with("task.faulted")).collect();
+        let at = "/do/0/t/try/0/f";
+        let branch = |name: &str| told.iter().map(|(kind, _)| kind).find(|kind| kind.ends_with(name)).unwrap();
+        let place = |kind: &str| branch(kind).split_once(' ').unwrap().1.to_owned();
+        assert_eq!(
+            end,
+            [
+                &format!("task.faulted {}", place("/r")),
+                &format!("task.cancelled {}", place("/w")),
+                &format!("task.faulted {at}"),
+                "task.completed /do/0/t",
+                "workflow.completed",
+            ]
+        );
+    }
+
+    #[test]
+    fn who_wants_to_know_later_is_told_of_tasks_that_were_open_before() {
+        let program = program(json!({ "do": [{ "outer": { "do": [{ "a": { "wait": { "seconds": 5 } } }] } }] }));
+        let id = InstanceId(uuid::Uuid::nil());
+        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id));
+        let first = Stamped { seq: 1, at: Timestamp::UNIX_EPOCH, record: created(&program) };
+        state.apply(&program, &first).unwrap();
+        let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };
+        let records = next::advance(&program, &mut state, [Event::Start], moment, &Plain);
+        assert!(lifecycle.take(&program, &records).outgoing.is_empty(), "nobody wants to know");
+        lifecycle.prepare(&state, true);
+        let records = next::advance(&program, &mut state, [Event::CancelRequested { by: None }], moment, &Plain);
+        assert_eq!(lifecycle.take(&program, &records).outgoing.len(), 3);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Sink {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            error = self.serve() => self.shared.fail(&error),
+            error = self.serve() => tracing::error!(%error, "a sink is not served any more; start the server again"),
         }
     }
 
@@ -88,8 +88,13 @@ impl Sink {
                 return Ok(());
             }
             for (number, event) in page {
-                if number > self.sent {
-                    self.deliver(number, &event).await;
+                match event {
+                    _ if number <= self.sent => {}
+                    Some(event) => self.deliver(number, &event).await,
+                    None => {
+                        tracing::error!(number, "an event of the outbox cannot be read and is passed over");
+                        self.sent = number;
+                    }
                 }
             }
             let mail = &self.shared.mail;

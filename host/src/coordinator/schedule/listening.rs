@@ -2,14 +2,15 @@
 //! events of the inbox in order.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use super::super::events::Arrival;
 use crate::definition::evaluate::{Bindings, Evaluate};
 use crate::definition::graph::{Consume, ExpressionId, Filter, Match, Program, Read, Strategy, Until};
+use crate::machine::values::reading;
 use crate::model::Json;
 
 /// Events that wait for others to start a workflow together, at most: they are its input, and one row.
@@ -65,7 +66,7 @@ impl Listening<'_> {
         let event = &arrival.event;
         let mut changed = false;
         if let Some(filter) = self.fitting(self.strategy, held, false, arrival) {
-            let value = Arc::new(what_of(event, self.read));
+            let value = Arc::new(reading(event, self.read));
             changed = has_place(held, &value);
             if changed {
                 held.push(Held { filter, until: false, value });
@@ -158,22 +159,4 @@ fn is_like(actual: &Json, expected: &Json) -> bool {
 /// jq's truth.
 fn is_true(value: Option<&Json>) -> bool {
     !matches!(value, None | Some(Json::Null | Json::Bool(false)))
-}
-
-/// What of an event becomes data.
-fn what_of(event: &Json, read: Read) -> Json {
-    match read {
-        Read::Data => event.get("data").cloned().unwrap_or_default(),
-        Read::Envelope => event.clone(),
-        Read::Raw => raw(event),
-    }
-}
-
-/// The event with its data as text.
-fn raw(event: &Json) -> Json {
-    let mut event = event.clone();
-    if let Some(data) = event.get_mut("data").filter(|data| !data.is_string()) {
-        *data = data.to_string().into();
-    }
-    event
 }

@@ -84,7 +84,7 @@ impl Scheduler {
     /// Fires until the server stops.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.serve().await {
-            self.shared.fail(&error);
+            tracing::error!(%error, "schedules do not fire any more; start the server again");
         }
     }
 
@@ -158,7 +158,10 @@ impl Scheduler {
         let Some(schedule) = &found.program.schedule else { return Ok(()) };
         let text = found.program.definition.get("schedule").cloned().unwrap_or_default();
         let stored = self.shared.journal.get(&keys::schedule(&place.0, &place.1))?;
-        let stored: Option<ScheduleRow> = stored.map(|bytes| row::decode(&bytes)).transpose()?;
+        let stored = stored.and_then(|bytes| {
+            let read: Result<ScheduleRow, _> = row::decode(&bytes);
+            read.inspect_err(|error| tracing::error!(%error, "a schedule's row cannot be read; it begins anew")).ok()
+        });
         let was_known = self.entries.contains_key(&place);
         let row = match stored.filter(|row| row.schedule == text) {
             // What is in memory may have seen more events than what is stored.
@@ -335,7 +338,10 @@ impl Scheduler {
             return Ok(());
         }
         self.shared.journal.commit(batch).await.map_err(|error| match error {
-            CommitError::Unavailable(error) => error,
+            CommitError::Unavailable(error) => {
+                self.shared.fail(&error);
+                error
+            }
             error @ CommitError::Conflict(_) => StoreError(error.to_string()),
         })
     }
