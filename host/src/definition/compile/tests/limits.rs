@@ -84,6 +84,21 @@ fn functions_that_multiply_are_stopped() {
 }
 
 #[test]
+fn declarations_that_are_used_very_often_are_stopped() {
+    let members: String = (0..2_000).map(|number| format!("m{number}: {number}, ")).collect();
+    let tasks: String = (0..5_000).map(|number| format!("  - t{number}: {{ call: f }}\n")).collect();
+    let text = format!("{HEADER}use: {{ functions: {{ f: {{ set: {{ {members} }} }} }} }}\ndo:\n{tasks}");
+    survives(&text);
+    assert!(run(&text).expect_err("too large").iter().all(|found| found.code == "too-large"));
+    let text = format!(
+        "{HEADER}use: {{ retries: {{ r: {{ {members} }} }} }}\ndo:\n{}",
+        tasks.replace("call: f", "try: [ { a: { wait: PT1S } } ], catch: { retry: r }")
+    );
+    survives(&text);
+    survives(&format!("{HEADER}do:\n{}", tasks.replace("call: f", "wait: PT1S, timeout: missing")));
+}
+
+#[test]
 fn functions_that_nest_are_stopped() {
     let function = |number: usize| format!("    f{number}: {{ do: [ {{ c: {{ call: f{} }} }} ] }}\n", number + 1);
     let functions: String = (0..60).map(function).collect();
