@@ -12,7 +12,7 @@ use super::clock::DeskClock;
 use super::idle::{Counted, Idle};
 use super::shelf::Shelf;
 use super::{Outcome, Plan, TaskRun, Time};
-use crate::coordinator::events::CloudEvent;
+use crate::coordinator::events::cloud_event::CloudEvent;
 use crate::coordinator::view::{Event, InstanceSummary, Status};
 use crate::coordinator::{ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Start, StartError};
 use crate::model::{InstanceId, Json, standard};
