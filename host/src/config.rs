@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
+use jiff::SignedDuration;
 use serde::Deserialize;
+use url::Url;
+
+use crate::coordinator::EventSettings;
 
 /// The server's arguments. Each may also be set in the environment, and most in the file of `--config`.
 #[derive(Debug, Clone, Default, Parser)]
@@ -39,6 +43,18 @@ pub struct Arguments {
     #[arg(long = "allow-host", env = "ORCHESTRATOR_ALLOW_HOSTS", value_name = "NAME", value_delimiter = ',')]
     pub allow_hosts: Vec<String>,
 
+    /// How long an event may come before its listener, at most a day [default: 10m]
+    #[arg(long, env = "ORCHESTRATOR_EVENT_WINDOW", value_name = "DURATION")]
+    pub event_window: Option<SignedDuration>,
+
+    /// How long an event that comes again is known and dropped, at most 30 days [default: 24h]
+    #[arg(long, env = "ORCHESTRATOR_EVENT_DEDUP", value_name = "DURATION")]
+    pub event_dedup: Option<SignedDuration>,
+
+    /// Where emitted and lifecycle events are posted as CloudEvents; may be repeated.
+    #[arg(long = "event-sink", env = "ORCHESTRATOR_EVENT_SINKS", value_name = "URL", value_delimiter = ' ')]
+    pub event_sinks: Vec<Url>,
+
     /// Listen beyond this machine although requests are not authenticated: whoever reaches the port may do everything.
     #[arg(long, env = "ORCHESTRATOR_INSECURE_NO_AUTHENTICATION")]
     pub insecure_no_authentication: bool,
@@ -66,6 +82,10 @@ struct File {
     log_format: Option<LogFormat>,
     #[serde(default)]
     allow_hosts: Vec<String>,
+    event_window: Option<SignedDuration>,
+    event_dedup: Option<SignedDuration>,
+    #[serde(default)]
+    event_sinks: Vec<Url>,
     #[serde(default)]
     insecure_no_authentication: bool,
 }
@@ -85,6 +105,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Further host names that are answered on loopback, lower case.
     pub allow_hosts: Vec<String>,
+    /// How events are kept and where they go.
+    pub events: EventSettings,
 }
 
 /// Why the settings cannot be used.
@@ -120,7 +142,21 @@ pub enum ConfigError {
     /// A host name is not one.
     #[error("answer for the host `{0}`: give a name without scheme, port or path, such as `orchestrator.example`")]
     Host(String),
+    /// A duration of events is not sensible.
+    #[error(
+        "keep events for {0:#}: give `--event-window` up to 24h and `--event-dedup` up to 30 days, in `10m` or `PT10M` form"
+    )]
+    EventDuration(SignedDuration),
+    /// A sink is none.
+    #[error("send events to `{0}`: give `--event-sink` an http or https URL without a fragment")]
+    Sink(String),
 }
+
+/// The inbox is looked through by each listener; it is no archive.
+const WINDOW_HOURS_MAX: i64 = 24;
+
+/// Who repeats an event does so within hours; each known event is a row.
+const DEDUP_HOURS_MAX: i64 = 30 * 24;
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -141,6 +177,8 @@ impl Config {
         if !listen.ip().is_loopback() && !accepted {
             return Err(ConfigError::Unprotected(listen));
         }
+        let defaults = EventSettings::default();
+        let sinks = if arguments.event_sinks.is_empty() { file.event_sinks } else { arguments.event_sinks };
         let hosts = if arguments.allow_hosts.is_empty() { file.allow_hosts } else { arguments.allow_hosts };
         Ok(Self {
             listen,
@@ -148,9 +186,29 @@ impl Config {
             cache: arguments.cache.or(file.cache).unwrap_or_else(|| data.join("cache")),
             log_format: arguments.log_format.or(file.log_format).unwrap_or_default(),
             allow_hosts: hosts.into_iter().map(host_name).collect::<Result<_, _>>()?,
+            events: EventSettings {
+                window: duration(arguments.event_window.or(file.event_window), defaults.window, WINDOW_HOURS_MAX)?,
+                dedup: duration(arguments.event_dedup.or(file.event_dedup), defaults.dedup, DEDUP_HOURS_MAX)?,
+                sinks: sinks.into_iter().map(sink).collect::<Result<_, _>>()?,
+            },
             data,
         })
     }
+}
+
+fn duration(
+    given: Option<SignedDuration>,
+    default: SignedDuration,
+    hours_max: i64,
+) -> Result<SignedDuration, ConfigError> {
+    let duration = given.unwrap_or(default);
+    let fits = !duration.is_negative() && duration <= SignedDuration::from_hours(hours_max);
+    if fits { Ok(duration) } else { Err(ConfigError::EventDuration(duration)) }
+}
+
+fn sink(url: Url) -> Result<Url, ConfigError> {
+    let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && url.fragment().is_none();
+    if fits { Ok(url) } else { Err(ConfigError::Sink(url.to_string().chars().take(200).collect())) }
 }
 
 fn read(path: &Path) -> Result<File, ConfigError> {
@@ -211,5 +269,27 @@ mod tests {
             assert!(matches!(Config::settle(arguments, File::default()), Err(ConfigError::Host(_))), "{host}");
         }
         assert!(crate::definition::yaml::from_yaml::<File>("dataa: /d").is_err());
+        for line in ["--event-window 25h", "--event-window=-1s", "--event-dedup 31d"] {
+            let refused =
+                Arguments::try_parse_from(["orchestrator", "--data", "/d"].into_iter().chain(line.split(' ')));
+            let refused = refused.map(|arguments| Config::settle(arguments, File::default()));
+            assert!(!matches!(refused, Ok(Ok(_))), "{line}");
+        }
+        for sink in ["ftp://a/", "http://a/#b", "mailto:a@b"] {
+            assert!(
+                matches!(settle(&format!("--data /d --event-sink {sink}"), "{}"), Err(ConfigError::Sink(_))),
+                "{sink}"
+            );
+        }
+    }
+
+    #[test]
+    fn events_are_kept_and_sent_as_asked() {
+        let file = "data: /d\neventWindow: 5m\neventSinks: ['http://a.example/in']";
+        let config = settle("--event-dedup PT48H", file).unwrap().events;
+        assert_eq!((config.window, config.dedup), (SignedDuration::from_mins(5), SignedDuration::from_hours(48)));
+        assert_eq!(config.sinks, ["http://a.example/in".parse().unwrap()]);
+        let config = settle("--event-sink http://b.example --event-sink https://c.example", file).unwrap().events;
+        assert_eq!(config.sinks.len(), 2, "arguments go before the file");
     }
 }

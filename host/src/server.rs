@@ -19,7 +19,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
-use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, InstalledPrograms, Parts, Sandboxed};
+use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, InstalledPrograms, Parts, Sandboxed};
 use crate::definition::evaluate::Evaluate;
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
@@ -117,7 +117,7 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator);
+        let parts = parts(journal, &catalog, perform, evaluator, config.events.clone());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let rooms = Rooms::new(catalog, connections, secrets, coordinator, CancellationToken::new());
         Ok(Self { rooms, hosts: hosts(address, config), lock })
@@ -157,6 +157,7 @@ fn parts(
     catalog: &Arc<Catalog>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
+    events: EventSettings,
 ) -> Parts {
     Parts {
         journal,
@@ -166,6 +167,7 @@ fn parts(
         evaluator,
         random: Box::new(rand::random),
         attempts_max: ATTEMPTS_MAX_DEFAULT,
+        events,
     }
 }
 

@@ -113,7 +113,7 @@ fn compile(program: &str) -> anyhow::Result<Jaq> {
 }
 
 fn run(filter: &Jaq, input: Val) -> anyhow::Result<Val> {
-    let result = filter.id.run((Ctx::new(&filter.lut, Vars::new([])), input)).next();
+    let result = filter.id.run((Ctx::<JustLut<Val>>::new(&filter.lut, Vars::new([])), input)).next();
     match result {
         Some(Ok(value)) => Ok(value),
         _ => anyhow::bail!("jaq gives no value"),

@@ -51,10 +51,10 @@ fn json(line: usize, text: &str) -> Json {
     serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("line {line}: `{text}` is not JSON: {error}"))
 }
 
-/// Numbers by their values: jq knows no difference between `2` and `2.0`.
+/// Whether two values are the same; jq knows no difference between `2` and `2.0`.
 fn same(left: &Json, right: &Json) -> bool {
     match (left, right) {
-        (Json::Number(left), Json::Number(right)) => left == right || left.as_f64() == right.as_f64(),
+        (Json::Number(left), Json::Number(right)) if left.is_f64() || right.is_f64() => left.as_f64() == right.as_f64(),
         (Json::Array(left), Json::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
         }

@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use orchestrator_host::clock::SimClock;
 use orchestrator_host::coordinator::perform::{Attempt, Finding, Observe};
 use orchestrator_host::coordinator::view::Status;
-use orchestrator_host::coordinator::{Coordinator, Parts, Perform, ProgramError, Programs, Resolved, Start};
+use orchestrator_host::coordinator::{
+    Coordinator, EventSettings, Parts, Perform, ProgramError, Programs, Resolved, Start,
+};
 use orchestrator_host::definition::graph::{ActionRef, Program};
 use orchestrator_host::definition::{ActionDeclaration, Actions, LookupError, Source, compile};
 use orchestrator_host::journal::memory::MemoryJournal;
@@ -185,6 +187,7 @@ async fn check(case: Case, workflow: &str, program: &Arc<Program>, evaluator: &A
         evaluator: evaluator.clone(),
         random: Box::new(|| 0.5),
         attempts_max: 8,
+        events: EventSettings::default(),
     })
     .await
     .expect("an engine");

@@ -4,6 +4,7 @@
 pub mod program;
 
 mod base32;
+mod dates;
 mod natives;
 mod regex;
 mod value;

@@ -9,13 +9,13 @@ use jaq_core::{Bind, Error, Exn, Native, RunPtr, ValR, ValT as _, ValX, ValXs};
 use jaq_json::{Num, Rc, Val, read};
 
 use crate::value::Value;
-use crate::{base32, regex};
+use crate::{base32, dates, regex};
 
 /// What filters work on.
 pub type Data = JustLut<Value>;
 
 /// Natives of jaq that reach outside or depend on where the host stands, and those that ours replace.
-const WITHOUT: [&str; 18] = [
+const WITHOUT: [&str; 19] = [
     "halt",
     "env",
     "now",
@@ -34,6 +34,7 @@ const WITHOUT: [&str; 18] = [
     "rtrimstr",
     "keys_unsorted",
     "reverse",
+    "strptime",
 ];
 
 /// What `now` gives. A native filter cannot carry data of its own, and this component has one thread.
@@ -103,8 +104,9 @@ fn values() -> [Filter<RunPtr<Data>>; 12] {
     ]
 }
 
-fn texts() -> [Filter<RunPtr<Data>>; 3] {
+fn texts() -> [Filter<RunPtr<Data>>; 4] {
     [
+        ("strptime", v(1), |cv| unary(cv, |text, form| dates::strptime(&text, &form))),
         ("_pieces", v(2), |mut cv| {
             let (flags, expression) = (cv.0.pop_var(), cv.0.pop_var());
             bome(regex::pieces(&cv.1, &expression, &flags))
@@ -139,7 +141,7 @@ fn reverse(value: Value) -> ValR<Value> {
         Val::Null => Ok(Value::array(Vec::new())),
         Val::TStr(text) => Ok(Value::text(String::from_utf8_lossy(&text).chars().rev().collect::<String>())),
         Val::Arr(items) => Ok(Value::array(Rc::unwrap_or_clone(items).into_iter().rev().collect())),
-        value => Err(Error::typ(Value(value), "an array or text to reverse")),
+        value => Err(Error::typ(Value::of(value), "an array or text to reverse")),
     }
 }
 
@@ -205,7 +207,7 @@ fn delpaths(value: Value, paths: &Value) -> ValR<Value> {
     let Val::Arr(paths) = &paths.0 else { return Err(Error::typ(paths.clone(), "an array of paths")) };
     let mut sorted: Vec<&Val> = paths.iter().collect();
     sorted.sort();
-    sorted.into_iter().rev().try_fold(value, |value, path| value.without(&steps(&Value(path.clone()))?))
+    sorted.into_iter().rev().try_fold(value, |value, path| value.without(&steps(&Value::of(path.clone()))?))
 }
 
 fn steps(path: &Value) -> Result<Rc<Vec<Val>>, Error<Value>> {
@@ -219,7 +221,7 @@ fn fromjson(value: &Value) -> ValR<Value> {
     let parsed = read::parse_single(bytes(value)?);
     let parsed = parsed.map_err(|error| Error::str(format_args!("{value} is not JSON: {error}")))?;
     match not_json(&parsed) {
-        None => Ok(Value(parsed)),
+        None => Ok(Value::of(parsed)),
         Some(what) => Err(Error::str(format_args!("{value} is not JSON: it holds {what}"))),
     }
 }
@@ -339,13 +341,15 @@ fn skip<'a, T: 'a>(outputs: ValXs<'a, T, Value>, count: usize) -> ValXs<'a, T, V
 
 fn getpath() -> Fun<Data> {
     let native = Native::<Data>::new(|cv| {
-        unary(cv, |value, path| steps(&path)?.iter().try_fold(value, |value, step| value.index(&Value(step.clone()))))
+        unary(cv, |value, path| {
+            steps(&path)?.iter().try_fold(value, |value, step| value.index(&Value::of(step.clone())))
+        })
     });
     let native = native.with_paths(|mut cv| {
         let path = steps(&cv.0.pop_var());
         let found = path.and_then(|path| {
             path.iter().try_fold(cv.1, |(value, path), step| {
-                let step = Value(step.clone());
+                let step = Value::of(step.clone());
                 Ok((value.index(&step)?, path.cons(step)))
             })
         });
@@ -354,7 +358,7 @@ fn getpath() -> Fun<Data> {
     let native = native.with_update(|mut cv, f| {
         let path = steps(&cv.0.pop_var()).map_err(Exn::from);
         Box::new(std::iter::once(path.and_then(|path| {
-            let path: Vec<Value> = path.iter().cloned().map(Value).collect();
+            let path: Vec<Value> = path.iter().cloned().map(Value::of).collect();
             update(cv.1, &path, &|old| f(old))
         })))
     });

@@ -1,12 +1,23 @@
 //! jq's regular expressions: one native filter that cuts a text at the matches. `definitions.jq` makes `match`, `sub`,
 //! `split` and the others of it. The engine takes linear time, so it knows neither look-around nor `\p{…}`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use jaq_core::Error;
 use jaq_json::Val;
 use jaq_std::ValT as _;
 use regex_bites::bytes::{CaptureNames, Captures, Regex, RegexBuilder};
 
 use crate::value::Value;
+
+/// Expressions that are kept compiled: a program applies one to each item of a list.
+const KEPT_MAX: usize = 8;
+
+thread_local! {
+    /// What was compiled last, with its flags.
+    static KEPT: RefCell<Vec<(String, Flags, Rc<Regex>)>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The text between matches and the matches, in turns: `[text, match, text, match, text]`.
 ///
@@ -83,7 +94,7 @@ impl Characters<'_> {
 }
 
 /// What the letters after an expression ask for.
-#[derive(Default)]
+#[derive(Default, Clone, PartialEq)]
 struct Flags {
     global: bool,
     skip_empty: bool,
@@ -113,14 +124,25 @@ impl Flags {
         Ok(parsed)
     }
 
-    fn compile(&self, expression: &str) -> Result<Regex, Error<Value>> {
+    fn compile(&self, expression: &str) -> Result<Rc<Regex>, Error<Value>> {
+        KEPT.with_borrow_mut(|kept| {
+            if let Some((_, _, regex)) = kept.iter().find(|(text, flags, _)| text == expression && flags == self) {
+                return Ok(regex.clone());
+            }
+            let regex = Rc::new(self.build(expression)?);
+            kept.truncate(KEPT_MAX - 1);
+            kept.insert(0, (expression.to_owned(), self.clone(), regex.clone()));
+            Ok(regex)
+        })
+    }
+
+    fn build(&self, expression: &str) -> Result<Regex, Error<Value>> {
+        let told = |error| format!("`{expression}` is no regular expression that is known here: {error}");
         RegexBuilder::new(expression)
             .case_insensitive(self.case_insensitive)
             .ignore_whitespace(self.extended)
             .dot_matches_new_line(self.dot_all)
             .build()
-            .map_err(|error| {
-                Error::str(format_args!("`{expression}` is no regular expression that is known here: {error}"))
-            })
+            .map_err(|error| Error::str(told(error)))
     }
 }

@@ -1,6 +1,7 @@
 //! The values of programs: jaq's own, with jq's manners where jaq has others. Paths lead and assign through `null`, keys
 //! are text, indices may have fractions, `4 / 2` is the integer 2, and nothing is divided by zero.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::iter::once;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
@@ -13,40 +14,66 @@ use jaq_std::ValT as _;
 
 type BoxIter<T> = Box<dyn Iterator<Item = T>>;
 
-/// The longest array and text that a program makes in one step; what is longer would not fit into its memory.
+/// The longest text that a program makes by repeating one, in bytes; what is longer would not fit into its memory.
 const LENGTH_MAX: usize = 32 << 20;
+/// The longest array that a program makes by assigning to an index, for the same reason.
+const ITEMS_MAX: usize = 2 << 20;
 /// Up to here a float holds each integer exactly, so that one without fraction can stand as an integer.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A value.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Value(pub Val);
+#[derive(Debug, Clone, Default)]
+pub struct Value(pub Val, Origin);
+
+/// Where a value came from. An update is handed `null` for what is missing; what it gives back untouched, because the rest
+/// of the path led nowhere, is not put there: `(.a | select(.b) | .c) = 1` leaves `{}` as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Origin {
+    #[default]
+    Made,
+    Missing,
+}
 
 impl Value {
+    /// The value of one of jaq's.
+    pub fn of(value: Val) -> Self {
+        Self(value, Origin::Made)
+    }
+
+    /// What stands for a missing child.
+    fn missing() -> Self {
+        Self(Val::Null, Origin::Missing)
+    }
+
+    /// The value, unless it is what stood for a missing child.
+    fn if_made(self) -> Option<Val> {
+        (self.1 == Origin::Made).then_some(self.0)
+    }
+
     /// An array.
     pub fn array(items: Vec<Val>) -> Self {
-        Self(Val::Arr(Rc::new(items)))
+        Self::of(Val::Arr(Rc::new(items)))
     }
 
     /// Text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self(Val::utf8_str(text.into().into_bytes()))
+        Self::of(Val::utf8_str(text.into().into_bytes()))
     }
 
     /// An object of a few fields.
     pub fn object<const N: usize>(fields: [(&str, Val); N]) -> Self {
-        Self(Val::obj(fields.into_iter().map(|(key, value)| (Self::text(key).0, value)).collect()))
+        Self::of(Val::obj(fields.into_iter().map(|(key, value)| (Self::text(key).0, value)).collect()))
     }
 
     /// What a program makes of an error of jaq's values.
     fn failed<T>(result: Result<T, Error<Val>>) -> Result<T, Error<Self>> {
-        result.map_err(|error| Error::new(Self(error.into_val())))
+        result.map_err(|error| Error::new(Self::of(error.into_val())))
     }
 
     fn number(result: Result<Val, Error<Val>>) -> ValR<Self> {
         Self::failed(result).map(|value| match value {
             Val::Num(Num::Float(number)) => Self::from(number),
-            value => Self(value),
+            value => Self::of(value),
         })
     }
 
@@ -57,18 +84,63 @@ impl Value {
     pub fn child(self, key: &Self) -> Result<Option<Self>, Error<Self>> {
         match (&self.0, &key.0) {
             (Val::Null, _) => Ok(None),
-            (Val::Obj(fields), Val::TStr(_)) => Ok(fields.get(&key.0).cloned().map(Self)),
+            (Val::Obj(fields), Val::TStr(_)) => Ok(fields.get(&key.0).cloned().map(Self::of)),
             (Val::Arr(items), Val::Num(number)) => {
-                Ok(position(number, items.len()).and_then(|at| items.get(at)).cloned().map(Self))
+                Ok(position(number, items.len()).and_then(|at| items.get(at)).cloned().map(Self::of))
             }
             (Val::Arr(_), Val::Arr(part)) if part.is_empty() => Ok(None),
-            (Val::Arr(_), Val::Arr(_)) => Self::failed(jaq_core::ValT::index(self.0, &key.0)).map(|at| Some(Self(at))),
+            (Val::Arr(_), Val::Arr(_)) => {
+                Self::failed(jaq_core::ValT::index(self.0, &key.0)).map(|at| Some(Self::of(at)))
+            }
             (Val::Arr(_) | Val::TStr(_), Val::Obj(bounds)) => {
                 let (start, end) = bounds_of(bounds);
                 jaq_core::ValT::range(self, start.as_ref()..end.as_ref()).map(Some)
             }
             _ => Err(Error::index(self, key.clone())),
         }
+    }
+
+    /// Where a number points in an array, or in the one that `null` becomes.
+    fn place(&self, number: &Num) -> Option<usize> {
+        let length = if let Val::Arr(items) = &self.0 { items.len() } else { 0 };
+        position(number, length).filter(|at| *at < ITEMS_MAX)
+    }
+
+    /// An object, or `null`, with another value at the key.
+    fn map_field<'a, I: Iterator<Item = ValX<'a, Self>>>(self, key: &Val, f: impl Fn(Self) -> I) -> ValX<'a, Self> {
+        let Val::Obj(mut fields) = self.0 else {
+            let new = f(Self::missing()).next().transpose()?.and_then(Self::if_made);
+            return Ok(new.map_or(self, |new| Self::of(Val::obj(once((key.clone(), new)).collect()))));
+        };
+        let map = Rc::make_mut(&mut fields);
+        let old = map.get_mut(key).map(std::mem::take);
+        let known = old.is_some();
+        match f(old.map_or_else(Self::missing, Self::of)).next().transpose()? {
+            Some(new) if known || new.1 == Origin::Made => drop(map.insert(key.clone(), new.0)),
+            Some(_) => {}
+            None => drop(map.shift_remove(key)),
+        }
+        Ok(Self::of(Val::Obj(fields)))
+    }
+
+    /// An array, or `null`, with another value at the place; made longer as far as that needs.
+    fn map_item<'a, I: Iterator<Item = ValX<'a, Self>>>(self, at: usize, f: impl Fn(Self) -> I) -> ValX<'a, Self> {
+        let (null, origin) = (self.0 == Val::Null, self.1);
+        let mut items = if let Val::Arr(items) = self.0 { items } else { Rc::default() };
+        let list = Rc::make_mut(&mut items);
+        let old = list.get_mut(at).map(std::mem::take);
+        let known = old.is_some();
+        match f(old.map_or_else(Self::missing, Self::of)).next().transpose()? {
+            Some(new) if known => list[at] = new.0,
+            Some(Self(new, Origin::Made)) => {
+                list.resize(at + 1, Val::Null);
+                list[at] = new;
+            }
+            None if known => drop(list.remove(at)),
+            _ if null => return Ok(Self(Val::Null, origin)),
+            _ => {}
+        }
+        Ok(Self::of(Val::Arr(items)))
     }
 
     /// The value without what a path leads to.
@@ -80,7 +152,7 @@ impl Value {
             [] => Ok(Self::default()),
             [key] => self.without_child(key),
             [key, rest @ ..] => {
-                let key = Self(key.clone());
+                let key = Self::of(key.clone());
                 if self.clone().child(&key)?.is_none_or(|child| child.0 == Val::Null) {
                     return Ok(self);
                 }
@@ -97,19 +169,19 @@ impl Value {
             (Val::Null, _) => Ok(Self::default()),
             (Val::Obj(mut fields), Val::TStr(_)) => {
                 Rc::make_mut(&mut fields).shift_remove(key);
-                Ok(Self(Val::Obj(fields)))
+                Ok(Self::of(Val::Obj(fields)))
             }
             (Val::Arr(mut items), Val::Num(number)) => {
                 if let Some(at) = position(number, items.len()).filter(|at| *at < items.len()) {
                     Rc::make_mut(&mut items).remove(at);
                 }
-                Ok(Self(Val::Arr(items)))
+                Ok(Self::of(Val::Arr(items)))
             }
             (Val::Arr(mut items), Val::Obj(bounds)) => {
                 let (start, end) = bounds_of(bounds);
                 let range = slice(start.as_ref()..end.as_ref(), items.len())?;
                 Rc::make_mut(&mut items).drain(range);
-                Ok(Self(Val::Arr(items)))
+                Ok(Self::of(Val::Arr(items)))
             }
             (value, key) => Err(Error::str(format_args!("cannot delete {key} of {value}"))),
         }
@@ -143,15 +215,8 @@ fn plain(number: f64) -> Num {
     }
 }
 
-/// The array with the value at this place, as long as that needs.
-fn put(mut items: Vec<Val>, at: usize, value: Value) -> Value {
-    items.resize(items.len().max(at + 1), Val::Null);
-    items[at] = value.0;
-    Value::array(items)
-}
-
 fn bounds_of(bounds: &Map) -> (Option<Value>, Option<Value>) {
-    let bound = |name| bounds.get(&Value::text(name).0).cloned().map(Value);
+    let bound = |name| bounds.get(&Value::text(name).0).cloned().map(Value::of);
     (bound("start"), bound("end"))
 }
 
@@ -180,6 +245,26 @@ fn text_slice(text: &[u8], range: Range<&Value>) -> Result<String, Error<Value>>
     Ok(text.chars().skip(range.start).take(range.len()).collect())
 }
 
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -188,25 +273,25 @@ impl fmt::Display for Value {
 
 impl From<bool> for Value {
     fn from(value: bool) -> Self {
-        Self(Val::Bool(value))
+        Self::of(Val::Bool(value))
     }
 }
 
 impl From<isize> for Value {
     fn from(value: isize) -> Self {
-        Self(value.into())
+        Self::of(value.into())
     }
 }
 
 impl From<usize> for Value {
     fn from(value: usize) -> Self {
-        Self(value.into())
+        Self::of(value.into())
     }
 }
 
 impl From<f64> for Value {
     fn from(value: f64) -> Self {
-        Self(Val::Num(plain(value)))
+        Self::of(Val::Num(plain(value)))
     }
 }
 
@@ -259,7 +344,7 @@ fn repeated(text: &[u8], times: &Num) -> ValR<Value> {
     if text.len().saturating_mul(times) > LENGTH_MAX {
         return Err(Error::str("repeating the text so often needs more memory than a program has"));
     }
-    Ok(Value(Val::utf8_str(text.repeat(times))))
+    Ok(Value::of(Val::utf8_str(text.repeat(times))))
 }
 
 impl Div for Value {
@@ -285,7 +370,7 @@ impl Rem for Value {
             _ => return Err(Error::math(self, jaq_core::ops::Math::Rem, right)),
         };
         let (Some(left), Some(divisor)) = (left, divisor) else { return Ok(Self::from(f64::NAN)) };
-        if float(&divisor) == Some(0.0) { Err(by_zero(&self)) } else { Ok(Self(Val::Num(left % divisor))) }
+        if float(&divisor) == Some(0.0) { Err(by_zero(&self)) } else { Ok(Self::of(Val::Num(left % divisor))) }
     }
 }
 
@@ -313,7 +398,7 @@ impl jaq_core::ValT for Value {
                 }
                 _ => None,
             }
-            .map_or(Self(value), |plain| Self(Val::Num(plain)))
+            .map_or(Self::of(value), |plain| Self::of(Val::Num(plain)))
         })
     }
 
@@ -322,27 +407,27 @@ impl jaq_core::ValT for Value {
             Val::TStr(_) => Ok((key.0, value.0)),
             _ => Err(Error::typ(key, "the key of an object")),
         };
-        fields.into_iter().map(field).collect::<Result<_, _>>().map(|fields| Self(Val::obj(fields)))
+        fields.into_iter().map(field).collect::<Result<_, _>>().map(|fields| Self::of(Val::obj(fields)))
     }
 
     fn key_values(self) -> BoxIter<Result<(Self, Self), Error<Self>>> {
         match self.0 {
             Val::Arr(items) => {
-                let pair = |(at, item): (usize, Val)| Ok((Self::from(at), Self(item)));
+                let pair = |(at, item): (usize, Val)| Ok((Self::from(at), Self::of(item)));
                 Box::new(Rc::unwrap_or_clone(items).into_iter().enumerate().map(pair))
             }
-            Val::Obj(fields) => {
-                Box::new(Rc::unwrap_or_clone(fields).into_iter().map(|(key, value)| Ok((Self(key), Self(value)))))
-            }
-            value => Box::new(once(Err(Error::typ(Self(value), "an array or object")))),
+            Val::Obj(fields) => Box::new(
+                Rc::unwrap_or_clone(fields).into_iter().map(|(key, value)| Ok((Self::of(key), Self::of(value)))),
+            ),
+            value => Box::new(once(Err(Error::typ(Self::of(value), "an array or object")))),
         }
     }
 
     fn values(self) -> BoxIter<ValR<Self>> {
         match self.0 {
-            Val::Arr(items) => Box::new(Rc::unwrap_or_clone(items).into_iter().map(|item| Ok(Self(item)))),
-            Val::Obj(fields) => Box::new(Rc::unwrap_or_clone(fields).into_iter().map(|(_, value)| Ok(Self(value)))),
-            value => Box::new(once(Err(Error::typ(Self(value), "an array or object")))),
+            Val::Arr(items) => Box::new(Rc::unwrap_or_clone(items).into_iter().map(|item| Ok(Self::of(item)))),
+            Val::Obj(fields) => Box::new(Rc::unwrap_or_clone(fields).into_iter().map(|(_, value)| Ok(Self::of(value)))),
+            value => Box::new(once(Err(Error::typ(Self::of(value), "an array or object")))),
         }
     }
 
@@ -355,12 +440,12 @@ impl jaq_core::ValT for Value {
             Val::Null => Ok(Self::default()),
             Val::TStr(text) => text_slice(&text, range).map(Self::text),
             Val::Arr(items) => slice(range, items.len()).map(|range| Self::array(items[range].to_vec())),
-            value => Err(Error::typ(Self(value), "an array or text to take a slice of")),
+            value => Err(Error::typ(Self::of(value), "an array or text to take a slice of")),
         }
     }
 
     fn map_values<'a, I: Iterator<Item = ValX<'a, Self>>>(self, opt: Opt, f: impl Fn(Self) -> I) -> ValX<'a, Self> {
-        let first = |value: Val| f(Self(value)).next().map(|result| result.map(|value| value.0));
+        let first = |value: Val| f(Self::of(value)).next().map(|result| result.map(|value| value.0));
         match self.0 {
             Val::Arr(items) => {
                 let items = Rc::unwrap_or_clone(items).into_iter().filter_map(first);
@@ -369,9 +454,9 @@ impl jaq_core::ValT for Value {
             Val::Obj(fields) => {
                 let fields = Rc::unwrap_or_clone(fields).into_iter();
                 let fields = fields.filter_map(|(key, value)| Some(first(value)?.map(|value| (key, value))));
-                Ok(Self(Val::obj(fields.collect::<Result<_, Exn<'a, Self>>>()?)))
+                Ok(Self::of(Val::obj(fields.collect::<Result<_, Exn<'a, Self>>>()?)))
             }
-            value => opt.fail(Self(value), |value| Exn::from(Error::typ(value, "an array or object"))),
+            value => opt.fail(Self(value, self.1), |value| Exn::from(Error::typ(value, "an array or object"))),
         }
     }
 
@@ -381,44 +466,17 @@ impl jaq_core::ValT for Value {
         opt: Opt,
         f: impl Fn(Self) -> I,
     ) -> ValX<'a, Self> {
-        let first = |value: Val| f(Self(value)).next().transpose();
-        match (self.0, &key.0) {
-            (value @ (Val::Null | Val::Arr(_) | Val::TStr(_)), Val::Obj(bounds)) => {
+        match (&self.0, &key.0) {
+            (Val::Null | Val::Arr(_) | Val::TStr(_), Val::Obj(bounds)) => {
                 let (start, end) = bounds_of(bounds);
-                Self(value).map_range(start.as_ref()..end.as_ref(), opt, f)
+                self.map_range(start.as_ref()..end.as_ref(), opt, f)
             }
-            (Val::Null, Val::TStr(_)) => Ok(match first(Val::Null)? {
-                Some(value) => Self(Val::obj(once((key.0.clone(), value.0)).collect())),
-                None => Self::default(),
-            }),
-            (Val::Obj(mut fields), Val::TStr(_)) => {
-                let map = Rc::make_mut(&mut fields);
-                let old = map.get_mut(&key.0).map(std::mem::take).unwrap_or_default();
-                match first(old)? {
-                    Some(value) => map.insert(key.0.clone(), value.0),
-                    None => map.shift_remove(&key.0),
-                };
-                Ok(Self(Val::Obj(fields)))
-            }
-            (value @ (Val::Null | Val::Arr(_)), Val::Num(number)) => {
-                let length = if let Val::Arr(items) = &value { items.len() } else { 0 };
-                let Some(at) = position(number, length).filter(|at| *at < LENGTH_MAX / 16) else {
-                    let error = Error::str(format_args!("the index {key} is out of bounds"));
-                    return opt.fail(Self(value), |_| Exn::from(error));
-                };
-                let Val::Arr(mut items) = value else {
-                    return Ok(first(Val::Null)?.map_or_else(Self::default, |new| put(Vec::new(), at, new)));
-                };
-                let list = Rc::make_mut(&mut items);
-                let old = list.get_mut(at).map(std::mem::take).unwrap_or_default();
-                match first(old)? {
-                    Some(new) => return Ok(put(Rc::unwrap_or_clone(items), at, new)),
-                    None if at < list.len() => drop(list.remove(at)),
-                    None => {}
-                }
-                Ok(Self(Val::Arr(items)))
-            }
-            (value, _) => opt.fail(Self(value), |value| Exn::from(Error::index(value, key.clone()))),
+            (Val::Null | Val::Obj(_), Val::TStr(_)) => self.map_field(&key.0, f),
+            (Val::Null | Val::Arr(_), Val::Num(number)) => match self.place(number) {
+                Some(at) => self.map_item(at, f),
+                None => opt.fail(self, |_| Exn::from(Error::str(format_args!("the index {key} is out of bounds")))),
+            },
+            _ => opt.fail(self, |value| Exn::from(Error::index(value, key.clone()))),
         }
     }
 
@@ -428,23 +486,23 @@ impl jaq_core::ValT for Value {
         opt: Opt,
         f: impl Fn(Self) -> I,
     ) -> ValX<'a, Self> {
-        let list = |value: Self| match value.0 {
+        let list = |value: Val| match value {
             Val::Arr(items) => Ok(items),
-            value => Err(Exn::from(Error::typ(Self(value), "an array to put into a slice"))),
+            value => Err(Exn::from(Error::typ(Self::of(value), "an array to put into a slice"))),
         };
-        let first = |value: Self| f(value).next().transpose()?.map(list).transpose();
+        let first = |value: Self| f(value).next().transpose()?.and_then(Self::if_made).map(list).transpose();
         match self.0 {
-            Val::Null => Ok(first(Self::default())?.map_or_else(Self::default, |items| Self(Val::Arr(items)))),
+            Val::Null => Ok(first(Self::missing())?.map_or(self, |items| Self::of(Val::Arr(items)))),
             Val::Arr(mut items) => {
                 let range = match slice(range, items.len()) {
                     Ok(range) => range,
-                    Err(error) => return opt.fail(Self(Val::Arr(items)), |_| Exn::from(error)),
+                    Err(error) => return opt.fail(Self::of(Val::Arr(items)), |_| Exn::from(error)),
                 };
                 let new = first(Self::array(items[range.clone()].to_vec()))?.unwrap_or_default();
                 Rc::make_mut(&mut items).splice(range, new.iter().cloned());
-                Ok(Self(Val::Arr(items)))
+                Ok(Self::of(Val::Arr(items)))
             }
-            value => opt.fail(Self(value), |value| Exn::from(Error::typ(value, "an array to change a slice of"))),
+            value => opt.fail(Self::of(value), |value| Exn::from(Error::typ(value, "an array to change a slice of"))),
         }
     }
 
@@ -453,15 +511,15 @@ impl jaq_core::ValT for Value {
     }
 
     fn into_string(self) -> Self {
-        Self(jaq_core::ValT::into_string(self.0))
+        Self::of(jaq_core::ValT::into_string(self.0))
     }
 }
 
 impl jaq_std::ValT for Value {
     fn into_seq<S: FromIterator<Self>>(self) -> Result<S, Self> {
         match self.0 {
-            Val::Arr(items) => Ok(Rc::unwrap_or_clone(items).into_iter().map(Self).collect()),
-            value => Err(Self(value)),
+            Val::Arr(items) => Ok(Rc::unwrap_or_clone(items).into_iter().map(Self::of).collect()),
+            value => Err(Self::of(value)),
         }
     }
 
@@ -486,10 +544,10 @@ impl jaq_std::ValT for Value {
     }
 
     fn as_sub_str(&self, part: &[u8]) -> Self {
-        Self(self.0.as_sub_str(part))
+        Self::of(self.0.as_sub_str(part))
     }
 
     fn from_utf8_bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
-        Self(Val::from_utf8_bytes(bytes))
+        Self::of(Val::from_utf8_bytes(bytes))
     }
 }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{InPath, InQuery};
 use super::problem::{Kind, Problem};
@@ -32,10 +32,26 @@ pub struct From {
     after: Option<u64>,
 }
 
-/// Nothing may be asked of the stream of all instances.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// What is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Records, progress and log lines.
+    #[default]
+    Records,
+    /// What instances emit and what happens to them, as CloudEvents.
+    CloudEvents,
+}
+
+/// How all instances are followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+#[into_params(parameter_in = Query)]
+pub struct What {
+    /// `records` (the default) or `cloudevents`.
+    #[param(inline)]
+    format: Option<Format>,
+}
 
 /// Follows one instance: first the records it has, then each as it is made, with progress and log lines in between. The
 /// stream ends after the record `ended`; a client that comes back after that gets 204, which ends an `EventSource`.
@@ -69,13 +85,21 @@ pub async fn follow_instance(
 
 /// Follows all instances from now on. A follower that is too slow misses events; follow one instance where none may be
 /// missed.
-#[utoipa::path(get, path = "/v1/events", tag = "events", responses(
-    (status = 200, description = "Events named `record`, `progress` and `log`, without `id`; `data` is JSON.",
-        body = String, content_type = "text/event-stream"),
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(What), responses(
+    (status = 200, description = "Events named `record`, `progress` and `log`, or `cloudevent`, without `id`; `data` is \
+        JSON.", body = String, content_type = "text/event-stream"),
     (status = 503, description = "`busy`: 400 streams are open."),
 ))]
-pub async fn follow_all(State(rooms): State<Arc<Rooms>>, _: InQuery<Nothing>) -> Result<Response, Problem> {
+pub async fn follow_all(State(rooms): State<Arc<Rooms>>, InQuery(what): InQuery<What>) -> Result<Response, Problem> {
     let place = rooms.follow()?;
+    if what.format == Some(Format::CloudEvents) {
+        let events = rooms.coordinator.cloud_events();
+        return Ok(respond(
+            &rooms,
+            events.map(|event| Message::default().event("cloudevent").data(event.to_string())),
+            place,
+        ));
+    }
     let events = rooms.coordinator.subscribe(None);
     Ok(streamed_without_ids(&rooms, events, place))
 }

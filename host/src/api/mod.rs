@@ -5,6 +5,7 @@
 //! Nothing here decides anything about workflows, packs or connections, and nobody imports this room.
 
 pub mod about;
+pub mod cloud_events;
 pub mod connections;
 pub mod diagrams;
 pub mod edge;

@@ -15,7 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, connections, diagrams, events, grants, instances, packs, schemas, secrets, services, tasks, workflows,
+    about, cloud_events, connections, diagrams, events, grants, instances, packs, schemas, secrets, services, tasks,
+    workflows,
 };
 
 #[derive(OpenApi)]
@@ -59,7 +60,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(tasks::list_history))
         .routes(routes!(tasks::list_logs))
         .routes(routes!(events::follow_instance))
-        .routes(routes!(events::follow_all))
+        .routes(routes!(events::follow_all, cloud_events::post_events))
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
         .routes(routes!(secrets::list_secrets))

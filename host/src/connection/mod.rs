@@ -6,6 +6,7 @@ pub mod call;
 pub mod client;
 pub mod declaration;
 pub mod outside;
+pub mod push;
 pub mod registry;
 pub mod secrets;
 mod signature;

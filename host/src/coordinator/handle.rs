@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use jiff::SignedDuration;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use super::events::cloud_event::CloudEvent;
+use super::events::{self, Accepted, EventError};
 use super::live::Message;
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
@@ -15,7 +18,7 @@ use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
 use crate::machine::record::{Record, Stamped};
-use crate::model::{InstanceId, PackName};
+use crate::model::{InstanceId, Json, PackName};
 
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
 const DELETED_AT_ONCE: usize = 500;
@@ -246,6 +249,30 @@ impl Handle {
     /// [`Self::follow`] where none may be missed.
     pub fn subscribe(&self, id: Option<InstanceId>) -> impl Stream<Item = Event> + Send + use<> {
         follow::subscribe(&self.0, id)
+    }
+
+    /// Takes events from outside. Durable on return; what listens gets them in the order of the list.
+    ///
+    /// # Errors
+    /// The inbox is full, or no work is taken; nothing was stored then, except where the store failed in the middle.
+    pub async fn take_events(&self, events: Vec<CloudEvent>) -> Result<Accepted, EventError> {
+        events::accept(&self.0, events).await
+    }
+
+    /// What instances emit and what happens to them, as CloudEvents, from now on. A follower that falls behind misses
+    /// some.
+    pub fn cloud_events(&self) -> impl Stream<Item = Arc<Json>> + Send + use<> {
+        let (events, stop) = (self.0.mail.subscribe(), self.0.stop.clone());
+        let events = stream::unfold(events, async |mut events| {
+            loop {
+                match events.recv().await {
+                    Ok(event) => return Some((event, events)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        events.take_until(async move { stop.cancelled().await })
     }
 
     /// All records of an instance after number `after`, from the journal and then as they are made, without gap or

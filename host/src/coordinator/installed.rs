@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::programs::{Named, ProgramError, Programs, Resolved};
+use tokio::sync::watch;
+
+use super::programs::{Named, ProgramError, Programs, Resolved, Scheduled};
 use crate::definition::graph::Program;
 use crate::machine::record::Created;
 use crate::model::{PackName, WorkflowName};
+use crate::pack::catalog::WorkflowView;
 use crate::pack::{Catalog, CatalogError};
 
 /// Finds workflows in the catalog.
@@ -43,6 +46,25 @@ impl Programs for InstalledPrograms {
             "workflow `{}` of pack `{}` {} is another one than the instance started with; install the original again",
             created.workflow, created.pack, created.pack_version
         )))
+    }
+
+    fn scheduled(&self) -> Vec<Scheduled> {
+        let listed = self.0.workflows().into_iter().filter(|view| view.entry.scheduled);
+        let read = |view: WorkflowView| {
+            let WorkflowView { pack, version, name: workflow, .. } = view;
+            match self.0.program_by(&pack, &version, &workflow) {
+                Ok(program) => Some(Scheduled { pack, version, workflow, program }),
+                Err(error) => {
+                    tracing::error!(%pack, %version, %workflow, %error, "a workflow with a schedule cannot be read");
+                    None
+                }
+            }
+        };
+        listed.filter_map(read).collect()
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.0.changes())
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod attempt;
 mod child;
+pub mod events;
 mod fold;
 mod follow;
 mod handle;
@@ -22,6 +23,7 @@ mod query;
 mod recovery;
 mod runner;
 mod sandboxed;
+mod schedule;
 mod snapshot;
 mod start;
 mod store;
@@ -43,13 +45,15 @@ use crate::journal::{Journal, StoreError};
 use crate::machine::Moment;
 use crate::model::InstanceId;
 
+pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
 pub use installed::InstalledPrograms;
 pub use perform::Perform;
-pub use programs::{Named, ProgramError, Programs, Resolved};
+pub use programs::{Named, ProgramError, Programs, Resolved, Scheduled};
 pub use sandboxed::{Sandboxed, caller};
 pub use start::{Start, StartError, Started};
 
+use events::Events;
 use live::{Damaged, Live};
 
 /// Followers that are more events behind than this read the journal again instead.
@@ -75,6 +79,8 @@ pub struct Parts {
     pub random: Box<dyn Fn() -> f64 + Send + Sync>,
     /// How many attempts run at once, over all instances; the others wait their turn. At least 1.
     pub attempts_max: usize,
+    /// How events are kept and where they go.
+    pub events: EventSettings,
 }
 
 /// The engine of all instances of one journal.
@@ -87,9 +93,12 @@ impl Coordinator {
     /// # Errors
     /// The journal cannot be read.
     pub async fn start(parts: Parts) -> Result<Handle, StoreError> {
-        let shared = Arc::new(Shared::new(parts));
+        let mail = Events::open(parts.journal.clone(), parts.clock.clone(), parts.events.clone()).await?;
+        let shared = Arc::new(Shared::new(parts, mail));
         recovery::recover(&shared).await?;
         child::taken_up(&shared).await;
+        events::spawn(&shared)?;
+        shared.tasks.spawn(schedule::Scheduler::new(&shared).run());
         Ok(Handle(shared))
     }
 }
@@ -106,6 +115,8 @@ struct Shared {
     permits: Arc<Semaphore>,
     attempts_max: usize,
     events: broadcast::Sender<Arc<view::Event>>,
+    /// The inbox and the outbox.
+    mail: Arc<Events>,
     /// A std mutex, as for the other maps: it is held for a look or an insertion, never across an await.
     live: Mutex<BTreeMap<InstanceId, Arc<Live>>>,
     damaged: Mutex<BTreeMap<InstanceId, Damaged>>,
@@ -122,7 +133,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(parts: Parts) -> Self {
+    fn new(parts: Parts, mail: Events) -> Self {
         let attempts_max = parts.attempts_max.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             journal: parts.journal,
@@ -134,6 +145,7 @@ impl Shared {
             permits: Arc::new(Semaphore::new(attempts_max)),
             attempts_max,
             events: broadcast::channel(EVENTS_BUFFERED).0,
+            mail: Arc::new(mail),
             live: Mutex::default(),
             damaged: Mutex::default(),
             identifiers: Mutex::new(uuid::ContextV7::new()),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::definition::graph::Program;
 use crate::machine::record::Created;
 use crate::model::{PackName, WorkflowName};
@@ -52,6 +54,29 @@ pub trait Programs: Send + Sync + 'static {
     /// # Errors
     /// It is not installed any more, is another one by now, or cannot be read.
     fn pinned(&self, created: &Created) -> Result<Arc<Program>, ProgramError>;
+
+    /// The workflows that start by themselves, each of its pack's newest version. One that cannot be read is left out.
+    fn scheduled(&self) -> Vec<Scheduled> {
+        Vec::new()
+    }
+
+    /// Told whenever [`Self::scheduled`] may answer otherwise; nothing where it never does.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+}
+
+/// A workflow with a schedule.
+#[derive(Debug, Clone)]
+pub struct Scheduled {
+    /// Its pack.
+    pub pack: PackName,
+    /// The pack's version.
+    pub version: semver::Version,
+    /// Its name.
+    pub workflow: WorkflowName,
+    /// Its compiled form.
+    pub program: Arc<Program>,
 }
 
 /// A workflow found.

@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::attempt::{self, Observer};
+use super::events::Arrival;
+use super::events::lifecycle::Lifecycle;
+use super::events::offers::Offers;
 use super::live::{Damaged, Live, Message, Posture};
 use super::snapshot::Snapshots;
 use super::view::Event;
@@ -38,6 +41,8 @@ pub(super) struct Runner {
     inbox: mpsc::Receiver<Message>,
     attempts: JoinSet<Happened>,
     out: BTreeMap<Errand, AbortHandle>,
+    offers: Offers,
+    lifecycle: Lifecycle,
     snapshots: Snapshots,
 }
 
@@ -53,12 +58,21 @@ enum Stop {
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>, live: Arc<Live>, state: State, inbox: mpsc::Receiver<Message>) -> Self {
-        let snapshots = Snapshots::after(state.seq());
-        Self { shared, live, state, inbox, attempts: JoinSet::new(), out: BTreeMap::new(), snapshots }
+        let (offers, lifecycle) = (Offers::new(&shared.mail), Lifecycle::new(state.id()));
+        let (snapshots, attempts) = (Snapshots::after(state.seq()), JoinSet::new());
+        Self { shared, live, state, inbox, attempts, out: BTreeMap::new(), snapshots, offers, lifecycle }
+    }
+
+    /// Goes on telling of an instance whose beginning was told by somebody else.
+    pub(super) fn telling(self, lifecycle: Lifecycle) -> Self {
+        Self { lifecycle, ..self }
     }
 
     /// Runs the instance on a task of its own, beginning with an event, if something has happened.
-    pub(super) fn spawn(self, first: Option<Happened>) {
+    pub(super) fn spawn(mut self, first: Option<Happened>) {
+        if first == Some(Happened::Recovered) {
+            self.offers = Offers::recovered(&self.shared.mail);
+        }
         let (shared, live) = (self.shared.clone(), self.live.clone());
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
@@ -87,6 +101,7 @@ impl Runner {
 
     /// Takes what happened into one append.
     async fn turn(&mut self, happenings: Vec<Happening>) -> Result<(), Stop> {
+        self.lifecycle.prepare(&self.state, self.shared.mail.wants_outgoing());
         let mut records = Vec::new();
         let mut waiting = Vec::new();
         for Happening { event, stored } in happenings {
@@ -117,13 +132,15 @@ impl Runner {
             return Ok(());
         }
         let batch = self.batch(records).map_err(|error| self.lost(&error))?;
-        match self.shared.journal.commit(batch).await {
+        let told = self.lifecycle.take(&self.live.program, records);
+        match self.shared.mail.commit(batch, told).await {
             Ok(()) => {}
             Err(CommitError::Unavailable(error)) => return Err(self.lost(&error)),
             Err(CommitError::Conflict(_)) => {
                 return Err(Stop::Damaged("somebody else wrote to its journal".to_owned()));
             }
         }
+        self.offers.take(records);
         *locked(&self.live.posture) = Posture::of(&self.state);
         if self.state.end().is_some() {
             retire(&self.shared, &self.live);
@@ -188,7 +205,7 @@ impl Runner {
 
     /// Waits until something happens; nothing, when the server stops.
     async fn receive(&mut self) -> Option<Vec<Happening>> {
-        let wake = self.state.wake(&self.live.program);
+        let (wake, listens) = (self.state.wake(&self.live.program), self.state.listens());
         let clock = self.shared.clock.clone();
         let alarm = async move {
             match wake {
@@ -202,6 +219,7 @@ impl Runner {
             Some(message) = self.inbox.recv() => Some(message.into()),
             Some(ended) = self.attempts.join_next() => ended.ok().map(Happening::from),
             () = alarm => Some(Happening::from(Happened::WakeUp)),
+            arrivals = self.offers.next(listens) => return self.arrived(arrivals),
         };
         let mut happenings: Vec<_> = first.into_iter().collect();
         while happenings.len() < TAKEN_AT_ONCE_MAX
@@ -215,6 +233,18 @@ impl Runner {
             happenings.extend(ended.ok().map(Happening::from));
         }
         Some(happenings)
+    }
+
+    /// Events of the inbox, in their order.
+    fn arrived(&self, arrivals: Result<Vec<Arrival>, StoreError>) -> Option<Vec<Happening>> {
+        let happened = |Arrival { number, event, .. }| Happening::from(Happened::EventArrived { number, event });
+        match arrivals {
+            Ok(arrivals) => Some(arrivals.into_iter().map(happened).collect()),
+            Err(error) => {
+                self.shared.fail(&error);
+                None
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::events::lifecycle::Lifecycle;
 use super::live::Live;
 use super::runner::{Runner, publish, retire};
 use super::store::{self, StartRow};
@@ -178,11 +179,14 @@ impl Birth {
     async fn commit(mut self, shared: &Arc<Shared>, key: Option<Key>) -> Result<Started, StartError> {
         let batch = self.batch(key.as_ref());
         let id = self.summary.id;
+        let mut lifecycle = Lifecycle::new(id);
+        lifecycle.prepare(&State::new(id), shared.mail.wants_outgoing());
+        let told = lifecycle.take(&self.program, &self.records);
         // Known before it is durable, so that nobody who sees the row finds no owner; taken back where it fails.
         let (live, inbox) = Live::new(&self.summary, self.program, &self.state);
         let live = Arc::new(live);
         locked(&shared.live).insert(id, live.clone());
-        let committed = shared.journal.commit(batch).await;
+        let committed = shared.mail.commit(batch, told).await;
         if let Err(error) = committed {
             retire(shared, &live);
             return refused(shared, error, key.as_ref());
@@ -195,7 +199,7 @@ impl Birth {
         publish(shared, id, &self.records);
         if self.state.end().is_none() {
             live.fill(&mut self.summary);
-            Runner::new(shared.clone(), live, self.state, inbox).spawn(None);
+            Runner::new(shared.clone(), live, self.state, inbox).telling(lifecycle).spawn(None);
         }
         Ok(Started { summary: self.summary, replayed: false })
     }

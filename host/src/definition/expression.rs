@@ -64,7 +64,25 @@ pub fn variables(program: &str) -> BTreeSet<&str> {
 pub fn literal(program: &str) -> Option<Json> {
     let program = program.trim();
     let may_be = program.starts_with(|char: char| char.is_ascii_digit() || "\"[{tfn".contains(char));
-    if !may_be || program.contains('-') || program.contains("\\(") { None } else { serde_json::from_str(program).ok() }
+    if !may_be || program.contains('-') || program.contains("\\(") {
+        return None;
+    }
+    serde_json::from_str(program).ok().map(plain_numbers)
+}
+
+/// A number that is written with a fraction or exponent but has none is an integer to jq.
+fn plain_numbers(value: Json) -> Json {
+    /// Up to here a float holds each integer exactly.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Json::Number(number) if number.is_f64() => match number.as_f64() {
+            Some(float) if float.fract() == 0.0 && float.abs() < EXACT_MAX => Json::from(float as i64),
+            _ => Json::Number(number),
+        },
+        Json::Array(items) => items.into_iter().map(plain_numbers).collect(),
+        Json::Object(members) => members.into_iter().map(|(key, value)| (key, plain_numbers(value))).collect(),
+        value => value,
+    }
 }
 
 /// The identifier at the start of the text; empty when there is none.
@@ -76,6 +94,8 @@ pub fn name(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -110,6 +130,24 @@ mod tests {
             ("$é", vec![]),
         ] {
             assert_eq!(variables(program).into_iter().collect::<Vec<_>>(), expected, "{program}");
+        }
+    }
+
+    #[test]
+    fn a_literal_is_json_with_jq_s_numbers() {
+        for (program, expected) in [
+            ("\"a\"", Some(json!("a"))),
+            (" [1, {\"a\": 2.0}] ", Some(json!([1, {"a": 2}]))),
+            ("1e3", Some(json!(1000))),
+            ("1.5", Some(json!(1.5))),
+            ("null", Some(json!(null))),
+            ("-1", None),
+            ("\"\\(1)\"", None),
+            ("{a: 1}", None),
+            (".a", None),
+            ("1 + 1", None),
+        ] {
+            assert_eq!(literal(program), expected, "{program}");
         }
     }
 }

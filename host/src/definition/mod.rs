@@ -2,6 +2,7 @@
 //! Nothing behind this room knows the DSL. It does no I/O; functions and actions are looked up through a trait.
 
 mod compile;
+pub mod cron;
 pub mod diagnostic;
 pub mod diagram;
 pub mod duration;

@@ -17,9 +17,15 @@
 //! | `v` | secret name | a secret, encrypted |
 //! | `g` | pack name | a pack's grants |
 //! | `m` | setting | a setting of the store itself, such as its format |
+//! | `q` | event number (8 bytes, big-endian) | an event of the inbox |
+//! | `d` | SHA-256 of an event's source and id | the event's number, so that a duplicate is known |
+//! | `h` | event number | when it came and what its `d` row is; outlives the `q` row |
+//! | `o` | number of the outbox (8 bytes, big-endian) | an event on its way to the sinks |
+//! | `w` | SHA-256 of a sink's URL | the number up to which the sink has everything |
+//! | `t` | pack name, NUL, workflow name | how far a workflow's schedule is |
 
 use super::Key;
-use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName};
+use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, WorkflowName};
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -158,6 +164,67 @@ pub fn all_grants() -> Key {
 /// A setting of the store itself.
 pub fn setting(name: &str) -> Key {
     key(b'm', &[name.as_bytes()])
+}
+
+/// An event of the inbox.
+pub fn event(number: u64) -> Key {
+    key(b'q', &[&number.to_be_bytes()])
+}
+
+/// The inbox.
+pub fn events() -> Key {
+    key(b'q', &[])
+}
+
+/// What is known of an event by its source and id.
+pub fn event_identity(sha256: &[u8; 32]) -> Key {
+    key(b'd', &[sha256])
+}
+
+/// When an event came.
+pub fn event_age(number: u64) -> Key {
+    key(b'h', &[&number.to_be_bytes()])
+}
+
+/// When the events came that are still known, the oldest first.
+pub fn event_ages() -> Key {
+    key(b'h', &[])
+}
+
+/// An event on its way to the sinks.
+pub fn outgoing(number: u64) -> Key {
+    key(b'o', &[&number.to_be_bytes()])
+}
+
+/// The outbox.
+pub fn outbox() -> Key {
+    key(b'o', &[])
+}
+
+/// How far a sink is.
+pub fn sink(url_sha256: &[u8; 32]) -> Key {
+    key(b'w', &[url_sha256])
+}
+
+/// All sinks that were ever served and not forgotten.
+pub fn sinks() -> Key {
+    key(b'w', &[])
+}
+
+/// How far a workflow's schedule is.
+pub fn schedule(pack: &PackName, workflow: &WorkflowName) -> Key {
+    key(b't', &[pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
+}
+
+/// All schedules.
+pub fn schedules() -> Key {
+    key(b't', &[])
+}
+
+/// The number at the end of a key of the inbox or outbox.
+pub fn number_of(key: &[u8]) -> Option<u64> {
+    let (_, end) = key.split_last_chunk::<8>()?;
+    Some(u64::from_be_bytes(*end))
 }
 
 /// The instance id at the end of an index entry or mark.

@@ -259,7 +259,7 @@ fn definition_of<'a>(program: &'a Program, node: &Node) -> Option<&'a Json> {
 }
 
 /// What of an event becomes data.
-pub(super) fn reading(event: &Json, read: Read) -> Json {
+pub fn reading(event: &Json, read: Read) -> Json {
     match read {
         Read::Data => event.get("data").cloned().unwrap_or(Json::Null),
         Read::Envelope => event.clone(),

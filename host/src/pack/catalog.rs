@@ -66,6 +66,9 @@ pub struct WorkflowEntry {
     /// The schema of its input, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Json>,
+    /// Whether it starts by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scheduled: bool,
 }
 
 /// A service that can be ordered.
@@ -144,6 +147,8 @@ pub struct Catalog {
     state: RwLock<State>,
     /// One change at a time: checks against what is installed must still hold when the rows are written.
     changing: tokio::sync::Mutex<()>,
+    /// Counts the changes.
+    changes: tokio::sync::watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -178,7 +183,8 @@ impl Catalog {
         state.grants = super::grants::read_all(journal.as_ref())?;
         store.sweep(&state.all().map(|pack| pack.digest).collect())?;
         let changing = tokio::sync::Mutex::new(());
-        Ok(Arc::new(Self { journal, store, sandbox, evaluator, state: RwLock::new(state), changing }))
+        let changes = tokio::sync::watch::Sender::new(0);
+        Ok(Arc::new(Self { journal, store, sandbox, evaluator, state: RwLock::new(state), changing, changes }))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -188,6 +194,11 @@ impl Catalog {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told whenever a pack came or went.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Every installed pack, by name and version.

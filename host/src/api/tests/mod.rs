@@ -4,6 +4,7 @@ mod diagrams;
 mod documented;
 mod following;
 mod instances;
+mod posting;
 mod refused;
 mod stored;
 
@@ -64,6 +65,7 @@ impl Server {
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
             attempts_max: 8,
+            events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
         let rooms = Rooms::new(catalog, connections, secrets, coordinator, Default::default());

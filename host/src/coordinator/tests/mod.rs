@@ -1,6 +1,7 @@
 //! The coordinator over a journal in memory, with a script in the place of the sandbox.
 
 mod children;
+mod events;
 mod faults;
 mod follows;
 mod lifecycle;
@@ -157,6 +158,7 @@ pub(super) struct Kit {
     pub(super) shelf: Arc<Shelf>,
     pub(super) world: Arc<World>,
     pub(super) attempts_max: usize,
+    pub(super) events: EventSettings,
 }
 
 impl Kit {
@@ -167,6 +169,7 @@ impl Kit {
             shelf: Arc::new(Shelf::of(definition)),
             world,
             attempts_max: 8,
+            events: EventSettings::default(),
         }
     }
 
@@ -179,6 +182,7 @@ impl Kit {
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
             attempts_max: self.attempts_max,
+            events: self.events.clone(),
         };
         Coordinator::start(parts).await.unwrap()
     }

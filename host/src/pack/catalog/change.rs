@@ -193,6 +193,7 @@ impl Catalog {
         self.commit_new(&pack).await?;
         let pack = Arc::new(pack);
         self.write().add(pack.clone());
+        self.changes.send_modify(|changes| *changes += 1);
         Ok(Installation { pack, created: true, warnings })
     }
 
@@ -275,6 +276,7 @@ impl Catalog {
         }
         self.journal.commit(self.removal(&pack)).await.map_err(RemoveError::Store)?;
         self.write().remove(&pack);
+        self.changes.send_modify(|changes| *changes += 1);
         self.discard(pack.digest);
         Ok(())
     }
@@ -300,6 +302,7 @@ fn stored(sound: Sound, digest: Digest, bytes: u64) -> (Pack, Vec<Diagnostic>) {
         summary: workflow.program.summary.clone(),
         digest: workflow.program.digest,
         input: input_schema(&workflow.program.definition),
+        scheduled: workflow.program.schedule.is_some(),
     };
     let workflows = sound.workflows.iter().map(|(name, workflow)| (name.clone(), entry(workflow))).collect();
     let pack = Pack {

@@ -1,0 +1,162 @@
+//! Which events start a workflow (`schedule.on`): a small evaluation of an event strategy without correlation, over the
+//! events of the inbox in order.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::events::Arrival;
+use crate::definition::evaluate::{Bindings, Evaluate};
+use crate::definition::graph::{Consume, ExpressionId, Filter, Match, Program, Read, Strategy, Until};
+use crate::machine::values::reading;
+use crate::model::Json;
+
+/// Events that wait for others to start a workflow together, at most: they are its input, and one row.
+const HELD_MAX: usize = 1000;
+
+/// Bytes of them, at most.
+const HELD_BYTES_MAX: usize = 8 << 20;
+
+/// An event that does not suffice yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Held {
+    /// The filter it fits.
+    filter: u32,
+    /// It fits a filter of `until`: not part of the input.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    until: bool,
+    /// What becomes part of the input.
+    value: Arc<Json>,
+}
+
+/// What an event led to.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Taken {
+    /// The events that wait from now on.
+    pub(super) held: Vec<Held>,
+    /// The input of the workflow that starts.
+    pub(super) fires: Option<Json>,
+    /// Whether anything has changed.
+    pub(super) changed: bool,
+}
+
+/// An event strategy, and what it needs to be computed.
+pub(super) struct Listening<'a> {
+    pub(super) program: &'a Program,
+    pub(super) evaluator: &'a dyn Evaluate,
+    pub(super) strategy: &'a Strategy,
+    pub(super) read: Read,
+}
+
+impl Listening<'_> {
+    /// Takes the next event.
+    pub(super) fn take(&self, mut held: Vec<Held>, arrival: &Arrival) -> Taken {
+        let changed = self.hold(&mut held, arrival);
+        if !self.is_complete(&held, arrival.at) || !changed {
+            return Taken { held, fires: None, changed };
+        }
+        let input = held.into_iter().filter(|held| !held.until).map(|held| Arc::unwrap_or_clone(held.value));
+        Taken { held: Vec::new(), fires: Some(Json::Array(input.collect())), changed: true }
+    }
+
+    /// Adds the event where it fits; says whether it does.
+    fn hold(&self, held: &mut Vec<Held>, arrival: &Arrival) -> bool {
+        let event = &arrival.event;
+        let mut changed = false;
+        if let Some(filter) = self.fitting(self.strategy, held, false, arrival) {
+            let value = Arc::new(reading(event, self.read));
+            changed = has_place(held, &value);
+            if changed {
+                held.push(Held { filter, until: false, value });
+            }
+        }
+        if let Some(Until::Events(until)) = &self.strategy.until
+            && let Some(filter) = self.fitting(until, held, true, arrival)
+        {
+            held.push(Held { filter, until: true, value: Arc::new(Json::Null) });
+            changed = true;
+        }
+        changed
+    }
+
+    /// The filter of a strategy that an event is taken for.
+    fn fitting(&self, strategy: &Strategy, held: &[Held], until: bool, arrival: &Arrival) -> Option<u32> {
+        if strategy.kind == Consume::Any && strategy.filters.is_empty() {
+            return Some(0);
+        }
+        let taken = |number| held.iter().any(|held| held.until == until && held.filter == number);
+        let free = |number| strategy.kind != Consume::All || !taken(number);
+        let mut filters = (0..).zip(&strategy.filters);
+        filters.find(|(number, filter)| free(*number) && self.fits(filter, arrival)).map(|(number, _)| number)
+    }
+
+    fn is_complete(&self, held: &[Held], at: Timestamp) -> bool {
+        match &self.strategy.until {
+            None => satisfied(self.strategy, held, false),
+            Some(Until::Holds(condition)) => {
+                let values: Vec<_> = held.iter().map(|held| Json::clone(&held.value)).collect();
+                !values.is_empty() && is_true(self.value(*condition, &Json::Array(values), at).as_ref())
+            }
+            Some(Until::Events(until)) => satisfied(until, held, true),
+            Some(Until::Never) => false,
+        }
+    }
+
+    fn fits(&self, filter: &Filter, arrival: &Arrival) -> bool {
+        filter.with.iter().all(|(name, wanted)| {
+            let actual = arrival.event.get(name).unwrap_or(&Json::Null);
+            match wanted {
+                Match::Equals(expected) => is_like(actual, expected),
+                Match::Expression(id) => match self.value(*id, actual, arrival.at) {
+                    Some(Json::Bool(fits)) => fits,
+                    None | Some(Json::Null) => false,
+                    Some(expected) => *actual == expected,
+                },
+            }
+        })
+    }
+
+    /// An expression's value; nothing where it fails: what cannot be compared does not fit.
+    fn value(&self, id: ExpressionId, dot: &Json, at: Timestamp) -> Option<Json> {
+        let expression = self.program.expression(id);
+        let now_ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
+        let bindings = Bindings { input: Cow::Borrowed(dot), variables: Vec::new(), now_ms };
+        let value = self.evaluator.evaluate(self.program, expression, &bindings);
+        value.inspect_err(|error| tracing::warn!(%error, "an expression of a schedule failed on an event")).ok()
+    }
+}
+
+/// Whether a strategy has what it asks for.
+fn satisfied(strategy: &Strategy, held: &[Held], until: bool) -> bool {
+    let taken = held.iter().filter(|held| held.until == until).count();
+    match strategy.kind {
+        Consume::One | Consume::Any => taken > 0,
+        Consume::All => taken == strategy.filters.len(),
+    }
+}
+
+fn has_place(held: &[Held], value: &Json) -> bool {
+    let bytes: usize = held.iter().map(|held| held.value.to_string().len()).sum();
+    let fits = held.len() < HELD_MAX && bytes + value.to_string().len() <= HELD_BYTES_MAX;
+    if !fits {
+        tracing::error!("a schedule waits for more events than it can hold; the newest is left out");
+    }
+    fits
+}
+
+/// Equality, where an object needs only the members that are asked for.
+fn is_like(actual: &Json, expected: &Json) -> bool {
+    match (actual, expected) {
+        (Json::Object(actual), Json::Object(expected)) => {
+            expected.iter().all(|(name, value)| actual.get(name).is_some_and(|actual| is_like(actual, value)))
+        }
+        _ => actual == expected,
+    }
+}
+
+/// jq's truth.
+fn is_true(value: Option<&Json>) -> bool {
+    !matches!(value, None | Some(Json::Null | Json::Bool(false)))
+}
