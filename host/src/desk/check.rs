@@ -9,8 +9,8 @@ use crate::definition::evaluate::Evaluate;
 use crate::definition::{Compiled, Diagnostic, Severity, Source, compile};
 use crate::model::PackName;
 
-/// What the compiler calls an action that it cannot find.
-const UNKNOWN: &str = "unknown-action";
+/// What the compiler calls an action that it cannot find, or whose pack it cannot find.
+const UNKNOWN: [&str; 2] = ["unknown-action", "undeclared-catalog"];
 
 /// What such an action draws where its pack is not at hand.
 pub const UNCHECKED: &str = "unknown-action-unchecked";
@@ -30,7 +30,8 @@ pub fn check(
         }
     };
     let mut findings = found(true);
-    let unknown = found(false).into_iter().filter(|finding| finding.code == UNKNOWN && !findings.contains(finding));
+    let unknown =
+        found(false).into_iter().filter(|finding| UNKNOWN.contains(&finding.code) && !findings.contains(finding));
     let unchecked: Vec<_> = unknown.map(unchecked).collect();
     findings.extend(unchecked);
     findings.sort_by(|a, b| (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message)));
@@ -40,6 +41,6 @@ pub fn check(
 
 fn unchecked(finding: Diagnostic) -> Diagnostic {
     let cure = "name the folder of its pack with `--pack DIR` to check the call".to_owned();
-    let message = format!("this call is not checked: {}", finding.message);
+    let message = "this call is not checked: the pack of its action is not at hand".to_owned();
     Diagnostic { code: UNCHECKED, severity: Severity::Warning, message, cure: Some(cure), ..finding }
 }

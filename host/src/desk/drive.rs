@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use jiff::SignedDuration;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -12,6 +13,7 @@ use super::clock::DeskClock;
 use super::idle::{Counted, Idle};
 use super::shelf::Shelf;
 use super::{Outcome, Plan, TaskRun, Time};
+use crate::clock::Clock as _;
 use crate::coordinator::events::cloud_event::CloudEvent;
 use crate::coordinator::view::{Event, InstanceSummary, Status};
 use crate::coordinator::{ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Start, StartError};
@@ -22,6 +24,9 @@ const RECORDS_MAX: u64 = 1_000_000;
 
 /// So often the clock jumps without anything coming of it, before nothing is expected to come at all.
 const IDLE_JUMPS_MAX: u32 = 1_000;
+
+/// So long events are kept: longer than any wait of the language, so that nothing forgets them during a run.
+const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365 * 300);
 
 /// What is to be done.
 pub(super) struct Work {
@@ -64,7 +69,7 @@ async fn drive(work: Work, idle: Arc<Idle>) -> Outcome {
         Err(error) => Outcome::stopped(Status::Suspended, error.to_string()),
         Ok(started) => {
             let events = work.plan.events.into();
-            let run = Run { coordinator: coordinator.clone(), id: started.summary.id, events, clock, idle };
+            let run = Run { coordinator: coordinator.clone(), id: started.summary.id, events, clock, idle, given: 0 };
             run.finish(&work.shelf).await
         }
     };
@@ -85,7 +90,7 @@ fn parts(work: &Work, clock: &DeskClock, idle: &Arc<Idle>) -> Parts {
             Time::Skip(_) => Box::new(|| 0.5),
         },
         attempts_max: ATTEMPTS_MAX_DEFAULT,
-        events: EventSettings::default(),
+        events: EventSettings { window: KEPT, dedup: KEPT, ..EventSettings::default() },
     }
 }
 
@@ -116,6 +121,8 @@ struct Run {
     events: VecDeque<Json>,
     clock: DeskClock,
     idle: Arc<Idle>,
+    /// Events that were given so far.
+    given: usize,
 }
 
 impl Run {
@@ -178,7 +185,8 @@ impl Run {
             self.idle.stir();
             return self.deliver(event).await;
         }
-        match self.clock.next() {
+        let (next, now) = (self.clock.next(), self.clock.now());
+        match next.filter(|due| due.duration_since(now) < KEPT / 2) {
             // The machine's clock goes on by itself.
             Some(due) => {
                 self.clock.jump(due);
@@ -190,7 +198,9 @@ impl Run {
 
     /// Gives the instance an event, as somebody outside would.
     async fn deliver(&mut self, event: Json) -> Result<(), String> {
-        let event = CloudEvent::structured(event).map_err(|why| format!("an event of --events is none: {why}"))?;
+        self.given += 1;
+        let event = CloudEvent::structured(completed(event, self.given))
+            .map_err(|reason| format!("event {} is no CloudEvent: {reason}", self.given))?;
         self.coordinator.take_events(vec![event]).await.map(drop).map_err(|error| error.to_string())
     }
 
@@ -201,6 +211,15 @@ impl Run {
             None => "it waits for something that will never come; feed events with --events".to_owned(),
         }
     }
+}
+
+/// An event with what its author left out.
+fn completed(event: Json, number: usize) -> Json {
+    let Json::Object(mut members) = event else { return event };
+    members.entry("specversion").or_insert_with(|| Json::from("1.0"));
+    members.entry("id").or_insert_with(|| Json::from(number.to_string()));
+    members.entry("source").or_insert_with(|| Json::from("/desk"));
+    Json::Object(members)
 }
 
 fn told(summary: InstanceSummary) -> Outcome {

@@ -40,7 +40,7 @@ impl Idle {
         self.rested.notified().await;
     }
 
-    /// Ends when no call is under way; true at once in most cases.
+    /// Whether a call is under way.
     pub(super) fn is_calling(&self) -> bool {
         self.calls.load(Ordering::Relaxed) > 0
     }

@@ -217,3 +217,115 @@ fn tools_keep_their_machine_code_for_the_next_time() {
     };
     assert_eq!(stamp(), stamp());
 }
+
+#[tokio::test]
+async fn events_come_one_by_one_whenever_everything_waits() {
+    let body = "do:
+  - two:
+      listen: { to: { any: [ { with: { type: a } } ], until: '(. | length) == 2' } }
+  - last: { listen: { to: { one: { with: { type: b } } } } }
+output: { as: '${ { two: $context.two, last: . } }' }
+";
+    let body =
+        body.replace("'(. | length) == 2' } }\n", "'(. | length) == 2' } }\n      export: { as: '{ two: . }' }\n");
+    let event = |kind: &str, data: i32| json!({ "type": kind, "data": data });
+    let events = vec![event("b", 9), event("a", 1), event("c", 0), event("a", 2)];
+    let outcome = run(Plan { events, ..plan(&body, Json::Null, Script::default()) }).await.unwrap();
+    assert_eq!((outcome.status, outcome.stopped), (Status::Completed, None), "{:?}", outcome.error);
+    assert_eq!(outcome.output, Some(json!({ "two": [1, 2], "last": [9] })));
+}
+
+#[tokio::test]
+async fn a_run_that_waits_for_an_event_that_never_comes_says_so() {
+    let body = "do: [ { hear: { listen: { to: { one: { with: { type: a } } } } } } ]\n";
+    for time in [Time::Skip(start()), Time::Real] {
+        let events = vec![json!({ "type": "b" })];
+        let outcome = run(Plan { time, events, ..plan(body, Json::Null, Script::default()) }).await.unwrap();
+        let reason = outcome.stopped.unwrap();
+        assert!(reason.contains("will never come") && reason.contains("--events"), "{reason}");
+        assert_eq!((outcome.status, outcome.tasks[0].status), (Status::Waiting, Status::Waiting));
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_ends_the_waiting_for_an_event() {
+    let body = "do: [ { hear: { timeout: { after: PT1H }, listen: { to: { one: { with: { type: a } } } } } } ]\n";
+    let outcome = ran(body, Json::Null).await;
+    assert_eq!((outcome.status, outcome.error.unwrap().status), (Status::Faulted, 408));
+}
+
+#[tokio::test]
+async fn a_workflow_runs_another_one() {
+    let body =
+        "do: [ { child: { run: { workflow: { namespace: n, name: child, version: '1.0.0', input: { x: 2 } } } } } ]\n";
+    let child = "do: [ { rest: { wait: PT1H } }, { twice: { set: { y: '${ $workflow.input.x * 2 }' } } } ]\n";
+    let child = format!("{}{child}", HEADER.replace("flow", "child"));
+    let siblings = vec![("child.yaml".to_owned(), child), ("broken.yaml".to_owned(), "a: 1\n".to_owned())];
+    let outcome = run(Plan { siblings, ..plan(body, Json::Null, Script::default()) }).await.unwrap();
+    assert_eq!((outcome.status, outcome.output), (Status::Completed, Some(json!({ "y": 4 }))), "{:?}", outcome.error);
+    let outcome = ran(body, Json::Null).await;
+    let detail = outcome.error.unwrap().detail.unwrap();
+    assert!(detail.contains("there is no workflow `n/child` on the desk"), "{detail}");
+}
+
+#[tokio::test]
+async fn tasks_that_nobody_wrote_are_not_told() {
+    let body = "use:
+  extensions: [ { mock: { extend: call, before: [ { instead: { set: { mocked: true }, then: exit } } ] } } ]
+do: [ { ask: { call: ask } } ]
+";
+    let outcome = ran(body, Json::Null).await;
+    assert_eq!((outcome.status, outcome.output), (Status::Completed, Some(json!({ "mocked": true }))));
+    let names: Vec<_> = outcome.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert!(!names.contains(&"instead"), "{names:?}");
+}
+
+/// Answers requests with their path, and ends with the test.
+async fn echo() -> url::Url {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/base", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap();
+            let text = String::from_utf8_lossy(&request[..read]).into_owned();
+            let key = text.lines().find(|line| line.to_lowercase().starts_with("authorization")).unwrap_or_default();
+            let body = json!({ "path": text.split(' ').nth(1), "authorization": key }).to_string();
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length";
+            stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_request_goes_to_the_stand_in_of_its_host_and_nowhere_else() {
+    use super::packs::{Given, Packs};
+    let body = "use: { secrets: [token], authentications: { a: { bearer: { token: '${ $secrets.token }' } } } }
+do:
+  - ask:
+      call: http
+      with: { method: get, endpoint: { uri: 'https://jira.example/x?y=1', authentication: { use: a } } }
+";
+    let cache = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/desk-cache");
+    let tools = Arc::new(Tools::open(Some(std::path::Path::new(cache))).unwrap());
+    let mut given = Given::default();
+    let asked = async |given: &Given| {
+        let packs = Packs::open(given, tools.clone()).await.unwrap();
+        let perform = Arc::new(packs.performer(given).unwrap());
+        run(Plan { perform, ..plan(body, Json::Null, Script::default()) }).await.unwrap()
+    };
+    let error = asked(&given).await.error.unwrap();
+    assert_eq!(error.status, 403);
+    assert!(error.detail.unwrap().contains("`--allow-host jira.example`"));
+    given.ways.mapped.push(("jira.example".to_owned(), echo().await));
+    let error = asked(&given).await.error.unwrap();
+    assert!(error.detail.as_deref().unwrap().contains("--secret NAME=VALUE"), "{error:?}");
+    given.secrets.insert(crate::model::SecretName::parse("token").unwrap(), b"hush".to_vec());
+    let outcome = asked(&given).await;
+    let output = outcome.output.unwrap_or_else(|| panic!("{:?}", outcome.error));
+    assert_eq!(output["path"], "/base/x?y=1");
+    // What comes back shows no secret.
+    assert!(output["authorization"].as_str().unwrap().starts_with("authorization: Bearer "));
+}
