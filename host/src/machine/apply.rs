@@ -36,12 +36,21 @@ impl State {
     /// # Errors
     /// The record is not legal here; the state must not be used afterwards.
     pub fn apply(&mut self, program: &Program, stamped: &Stamped) -> Result<(), ApplyError> {
+        let released = self.releases(program, &stamped.record);
         self.admit(stamped)
             .and_then(|()| self.change(program, stamped))
             .map_err(|why| ApplyError { seq: stamped.seq, why })?;
         self.seq = stamped.seq;
         self.at = stamped.at;
+        self.released = released;
         Ok(())
+    }
+
+    /// Whether the record ends a shielded task, or is the first limit that such an end released.
+    fn releases(&self, program: &Program, record: &Record) -> bool {
+        let (Record::Left { activation, .. } | Record::Failed { activation, .. }) = record else { return false };
+        let shielded = self.activations.get(activation).is_some_and(|live| program.node(live.node).shield);
+        shielded || self.released && matches!(record, Record::Failed { .. })
     }
 
     fn admit(&self, stamped: &Stamped) -> Legal {

@@ -155,10 +155,11 @@ impl Turn<'_> {
         }
     }
 
-    /// Goes on until only the outside can: first all that is decided by data, then what is due by time.
+    /// Goes on until only the outside can: first all that is decided by data, then what is due by time. Limits that a
+    /// shielded task held back fire as soon as it has ended.
     fn settle(&mut self) {
         while self.records.len() < RECORDS_AT_ONCE_MAX {
-            let Some(records) = self.next().or_else(|| self.ring()) else { return };
+            let Some(records) = self.held_back().or_else(|| self.next()).or_else(|| self.ring()) else { return };
             records.into_iter().for_each(|record| self.push(record));
         }
     }
@@ -271,6 +272,15 @@ impl Turn<'_> {
             Ok(Record::Ended { end: End::Completed { output } })
         };
         transformed().unwrap_or_else(faulted)
+    }
+
+    /// The earliest limit that is due by now, where a shielded task has just ended.
+    fn held_back(&self) -> Option<Vec<Record>> {
+        if !self.state.released || self.state.cancelling {
+            return None;
+        }
+        let limits = self.state.alarms(self.program).filter(|alarm| alarm.kind != AlarmKind::Timer);
+        limits.min().filter(|alarm| alarm.due <= self.moment.now).map(|alarm| vec![self.rung(alarm)])
     }
 
     /// The earliest thing that is due by now.

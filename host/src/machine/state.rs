@@ -30,6 +30,9 @@ pub struct State {
     pub(super) activations: BTreeMap<ActivationId, Activation>,
     pub(super) activations_made: u64,
     pub(super) cancelling: bool,
+    /// A shielded task has just ended: the limits that it held back come before anything else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) released: bool,
     pub(super) way_out: Option<WayOut>,
     pub(super) end: Option<End>,
     pub(super) ledger: Vec<LedgerEntry>,
@@ -249,6 +252,7 @@ impl State {
             activations: BTreeMap::new(),
             activations_made: 0,
             cancelling: false,
+            released: false,
             way_out: None,
             end: None,
             ledger: Vec::new(),
