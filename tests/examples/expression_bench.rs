@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
         ("plain path", ".volume.id", &small),
         ("plain path, in the sandbox", ".volume.id | .", &small),
         ("select and name, 5 items", "[.items[] | select(.size > 10) | .name]", &small),
-        ("assignment", ".volume.size = 5 | .volume.state.done |= true", &small),
+        ("assignment", ".volume.size = 5 | .items[0].size |= . + 1", &small),
         ("plain path, large document", ".items[100].name", &large),
         ("select and name, large document", "[.items[] | select(.size > 10) | .name]", &large),
         ("group and count, large document", ".items | group_by(.kind) | map({kind: .[0].kind, count: length})", &large),

@@ -4,6 +4,7 @@
 pub mod binaries;
 pub mod client;
 pub mod guests;
+pub mod language;
 pub mod migration;
 pub mod s3;
 pub mod server;

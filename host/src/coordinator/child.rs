@@ -51,9 +51,10 @@ impl Children {
 /// After every instance of the last life was taken up: cancels the children for which nobody waits any more, because the
 /// server broke down between the parent's end and theirs.
 pub(super) async fn taken_up(shared: &Arc<Shared>) {
-    shared.children.taken_up.cancel();
     let awaited = std::mem::take(&mut *locked(&shared.children.awaited));
     let live: Vec<_> = locked(&shared.live).keys().copied().collect();
+    // Only now may calls start children of this life, which nothing above knows of.
+    shared.children.taken_up.cancel();
     for id in live {
         match is_orphan(shared, id, &awaited) {
             Ok(Some(parent)) => {

@@ -128,3 +128,92 @@ fn problem(title: &str, detail: String) -> Problem {
     let (segment, status) = standard::CONFIGURATION;
     Problem { kind: format!("{}{segment}", standard::BASE), status, title: title.to_owned(), detail }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use jiff::SignedDuration;
+    use serde_json::json;
+
+    use super::*;
+    use crate::capability::recorded::Recorded;
+    use crate::clock::SystemClock;
+    use crate::connection::call::tests::double::{Double, json as answer};
+    use crate::definition::graph::NodeId;
+    use crate::journal::memory::MemoryJournal;
+    use crate::machine::command::Call;
+    use crate::machine::record::ActivationId;
+    use crate::machine::testing::Plain;
+    use crate::model::{InstanceId, Json, PackName};
+    use crate::pack::directory::Directory;
+    use crate::sandbox::SandboxConfig;
+
+    fn open(folder: &Path) -> Sandboxed {
+        let journal = Arc::new(MemoryJournal::new());
+        let secrets = SecretStore::open(journal.clone(), &folder.join("key")).unwrap();
+        let connections = Connections::open(journal.clone(), secrets.clone()).unwrap();
+        let cache_dir = folder.join("cache");
+        let config = SandboxConfig { cache_dir, cache_key: [7; 32], memory_bytes_max: 16 << 20, attempts_max: 1 };
+        let sandbox = Sandbox::new(config).unwrap();
+        let catalog = Catalog::open(journal, &folder.join("packs"), sandbox.clone(), Arc::new(Plain)).unwrap();
+        Sandboxed { catalog, connections, secrets, sandbox, caller: caller(Arc::new(SystemClock)).unwrap() }
+    }
+
+    async fn install(rooms: &Sandboxed, manifest: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pack.yaml"), manifest).unwrap();
+        let archive = crate::pack::archive::write(&Directory::open(folder.path()).unwrap()).unwrap();
+        rooms.catalog.install_archive(archive.into()).await.unwrap();
+    }
+
+    fn attempt(callee: Callee, arguments: Json) -> Attempt {
+        let call = Call {
+            activation: ActivationId(1),
+            node: NodeId(0),
+            attempt: 1,
+            callee,
+            detached: false,
+            key: "k".to_owned(),
+            arguments,
+            checkpoint: None,
+            timeout: SignedDuration::from_secs(20),
+        };
+        let (pack, version) = (PackName::parse("demo").unwrap(), semver::Version::new(1, 0, 0));
+        Attempt { instance: InstanceId(uuid::Uuid::nil()), pack, version, reference: "/do/0/a".to_owned(), call }
+    }
+
+    #[tokio::test]
+    async fn calls_of_the_language_go_out_under_the_grants_of_the_workflow_s_pack() {
+        let double = Double::start(|asked| match asked.target.as_str() {
+            "/openapi.yaml" => {
+                answer(Json::Null).body("openapi: 3.0.3\npaths: { /things: { get: { operationId: list } } }")
+            }
+            target => answer(json!({ "target": target })),
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let rooms = open(folder.path());
+        let host = format!("http://{}", double.host);
+        install(
+            &rooms,
+            &format!(
+                "format: 1\nname: demo\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nuses: {{ hosts: ['{host}'] }}\n"
+            ),
+        )
+        .await;
+        let http = || attempt(Callee::Http, json!({ "method": "get", "endpoint": double.url("/x") }));
+        let document = json!({ "document": { "endpoint": double.url("/openapi.yaml") }, "operationId": "list" });
+        let run = |attempt| rooms.run(attempt, Arc::new(Recorded::default()));
+
+        let denied = run(http()).await.unwrap_err().problem;
+        assert_eq!(denied.status, 403);
+        assert!(denied.detail.contains(&format!("orchctl pack grant demo --host {host}")), "{}", denied.detail);
+        let grants = serde_json::from_value(json!({ "hosts": [host] })).unwrap();
+        rooms.catalog.put_grants(&PackName::parse("demo").unwrap(), grants).await.unwrap();
+        assert_eq!(run(http()).await.unwrap().output, json!({ "target": "/x" }));
+        assert_eq!(run(attempt(Callee::OpenApi, document)).await.unwrap().output, json!({ "target": "/things" }));
+        let asked = rooms.probe(http(), Arc::new(Recorded::default())).await;
+        assert_eq!(asked, Ok(Finding::Unknown), "a request has no probe");
+    }
+}

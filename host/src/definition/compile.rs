@@ -39,6 +39,9 @@ const FINDINGS_MAX: usize = 500;
 /// lines that use each other many times could take hours.
 const WORK_MAX: usize = 2_000_000;
 
+/// What telling a finding counts as: looking for a near name and keeping the text takes as long as many values.
+const WORK_OF_FINDING: usize = 50;
+
 /// The blocks of `use` that declare by name.
 const NAMED_BLOCKS: [&str; 6] = ["authentications", "catalogs", "errors", "functions", "retries", "timeouts"];
 
@@ -71,6 +74,8 @@ struct Compiler<'a> {
     evaluator: &'a dyn Evaluate,
     /// What `use` declares by name, read where it is used.
     named: HashMap<(&'static str, &'a str), &'a Tree>,
+    /// Their names, in the order of the text.
+    names: HashMap<&'static str, Vec<&'a str>>,
     /// `use.secrets`.
     secrets: Vec<String>,
     /// `use.extensions`, those that add something.
@@ -103,18 +108,22 @@ struct Compiler<'a> {
     /// How many lists of tasks are open around the place.
     depth: usize,
     work: usize,
+    /// There was too much work; told once.
+    exhausted: bool,
 }
 
 impl<'a> Compiler<'a> {
     fn new(source: Source<'a>, tree: &'a Tree, actions: &'a dyn Actions, evaluator: &'a dyn Evaluate) -> Self {
         let mut task_names = HashSet::new();
         collect_task_names(tree, &mut task_names);
+        let (named, names) = declarations(tree);
         Self {
             source,
             lines: source.text.lines().collect(),
             actions,
             evaluator,
-            named: named_declarations(tree),
+            named,
+            names,
             secrets: Vec::new(),
             extensions: Vec::new(),
             loose: false,
@@ -135,6 +144,7 @@ impl<'a> Compiler<'a> {
             weaving: false,
             depth: 0,
             work: 0,
+            exhausted: false,
         }
     }
 
@@ -231,6 +241,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn tell(&mut self, severity: Severity, code: &'static str, at: Position, message: String, cure: Option<String>) {
+        self.work += WORK_OF_FINDING;
         let told = if severity == Severity::Error { self.errors } else { self.warnings };
         if told < FINDINGS_MAX {
             if !self.told.insert((at, code, message.clone())) {
@@ -249,11 +260,11 @@ impl<'a> Compiler<'a> {
     /// Counts a value that is compiled; nothing once there were too many.
     fn spend(&mut self, at: Position) -> Option<()> {
         self.work += 1;
-        if self.work == WORK_MAX {
+        if self.work >= WORK_MAX && !std::mem::replace(&mut self.exhausted, true) {
             let message = "functions, extensions and declarations are used so often that the workflow grows too large";
             self.error_with_cure("too-large", at, message, "use them less often, or split the workflow");
         }
-        (self.work < WORK_MAX).then_some(())
+        (!self.exhausted).then_some(())
     }
 
     /// Requires a mapping.
@@ -275,12 +286,15 @@ impl<'a> Compiler<'a> {
         text
     }
 
-    /// Refuses each key of the mapping that is not `known`; one of the language that comes later says so.
-    fn keys(&mut self, tree: &'a Tree, what: &str, known: &[&'static str], later: &[&'static str]) {
+    /// Refuses each key of the mapping that is not `known`; one of the language that is not supported says so.
+    fn keys(&mut self, tree: &'a Tree, what: &str, known: &[&'static str], refused: &[&'static str]) {
         for entry in tree.as_map().unwrap_or_default() {
             let key = entry.key.as_str();
-            if later.contains(&key) {
-                let message = format!("`{key}` in {what} is not supported by this version");
+            if self.spend(entry.position).is_none() {
+                return;
+            }
+            if refused.contains(&key) {
+                let message = format!("`{key}` in {what} is not supported");
                 let cure = format!("remove it; supported here: {}", known.join(", "));
                 self.error_with_cure("unsupported", entry.position, message, cure);
             } else if !known.contains(&key) {
@@ -314,8 +328,7 @@ impl<'a> Compiler<'a> {
         if let Some(found) = self.named.get(&(block, name)) {
             return Some((found, format!("/use/{block}/{}", escape(name))));
         }
-        let declared = self.declared(block);
-        let candidates = near(name, declared);
+        let candidates = near(name, self.declared(block).iter().copied());
         let cure = match candidates.first() {
             Some(candidate) => format!("did you mean `{candidate}`?"),
             None => format!("declare it: `use: {{ {block}: {{ {name}: … }} }}`"),
@@ -324,11 +337,9 @@ impl<'a> Compiler<'a> {
         None
     }
 
-    /// The names that a block of `use` declares, sorted.
-    fn declared(&self, block: &str) -> Vec<&'a str> {
-        let mut names: Vec<_> = self.named.keys().filter(|(of, _)| *of == block).map(|(_, name)| *name).collect();
-        names.sort_unstable();
-        names
+    /// The names that a block of `use` declares.
+    fn declared(&self, block: &str) -> &[&'a str] {
+        self.names.get(block).map_or(&[], Vec::as_slice)
     }
 
     /// One of some words.
@@ -370,16 +381,18 @@ fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// What the blocks of `use` declare; what is wrong with them is told elsewhere.
-fn named_declarations(tree: &Tree) -> HashMap<(&'static str, &str), &Tree> {
-    let mut named = HashMap::new();
+type Declared<'a> = HashMap<(&'static str, &'a str), &'a Tree>;
+type Names<'a> = HashMap<&'static str, Vec<&'a str>>;
+
+/// What the blocks of `use` declare by name; what is wrong with them is told elsewhere.
+fn declarations(tree: &Tree) -> (Declared<'_>, Names<'_>) {
+    let (mut named, mut names) = (Declared::new(), Names::new());
     for block in NAMED_BLOCKS {
-        let entries = tree.get("use").and_then(|tree| tree.get(block)).and_then(Tree::as_map);
-        for entry in entries.unwrap_or_default() {
-            named.insert((block, entry.key.as_str()), &entry.value);
-        }
+        let entries = tree.get("use").and_then(|tree| tree.get(block)).and_then(Tree::as_map).unwrap_or_default();
+        names.insert(block, entries.iter().map(|entry| entry.key.as_str()).collect());
+        named.extend(entries.iter().map(|entry| ((block, entry.key.as_str()), &entry.value)));
     }
-    named
+    (named, names)
 }
 
 /// The keys of all one-key mappings in lists of tasks, at any depth.

@@ -124,9 +124,9 @@ impl Field {
     }
 
     fn step(&self, text: &str, part: &str) -> Result<usize, String> {
-        match text.parse() {
-            Ok(step @ 1..=59) => Ok(step),
-            _ => Err(format!("the step of `{part}` ({}) is a number from 1 to 59", self.name)),
+        match text.parse::<u8>() {
+            Ok(step) if step > 0 && !text.starts_with('+') => Ok(step.into()),
+            _ => Err(format!("the step of `{part}` ({}) is a number from 1 to 255", self.name)),
         }
     }
 
@@ -197,8 +197,8 @@ mod tests {
         check("* * * foo *", "write 1 to 12 or jan to dec");
         check("* * * * 8", "write 0 to 7 or sun to sat");
         check("30-10 * * * *", "low to high");
-        check("*/0 * * * *", "1 to 59");
-        check("*/x * * * *", "1 to 59");
+        check("*/0 * * * *", "1 to 255");
+        check("*/x * * * *", "1 to 255");
         check("1, * * * *", "`` is no minute");
         check("+1 * * * *", "`+1`");
         check("-1 * * * *", "`` is no minute");

@@ -24,7 +24,7 @@ const VIOLATION_CHARS_MAX: usize = 300;
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What the DSL calls `$runtime.name`.
-const RUNTIME: &str = "orchestrator";
+pub const RUNTIME: &str = "orchestrator";
 
 /// A spot in a workflow at which expressions are computed.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ mod opener;
 mod output;
 mod request;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod way;
 
 use std::collections::BTreeMap;

@@ -22,14 +22,17 @@ use document::Document;
 use parameters::Placed;
 
 /// A document is asked for again after this time: the other side may have changed it.
-const KEPT: SignedDuration = SignedDuration::from_mins(5);
+const KEPT_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// So many documents are kept; one has at most 8 MiB, most have some 100 KiB.
 const DOCUMENTS_MAX: usize = 32;
 
 /// The documents that are kept, by who asked for them and how.
 #[derive(Default)]
-pub(super) struct Documents(Mutex<BTreeMap<[u8; 32], (Timestamp, Arc<Json>)>>);
+pub(super) struct Documents(Mutex<BTreeMap<[u8; 32], Kept>>);
+
+/// A document, and until when it is kept.
+type Kept = (Timestamp, Arc<Json>);
 
 impl Documents {
     fn get(&self, key: &[u8; 32], now: Timestamp) -> Option<Arc<Json>> {
@@ -44,7 +47,7 @@ impl Documents {
         if documents.len() >= DOCUMENTS_MAX {
             documents.pop_first();
         }
-        if let Ok(until) = now.checked_add(KEPT) {
+        if let Ok(until) = now.checked_add(KEPT_FOR) {
             documents.insert(key, (until, document));
         }
     }

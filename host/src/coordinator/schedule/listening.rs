@@ -1,16 +1,18 @@
-//! Which events start a workflow (`schedule.on`): a small evaluation of an event strategy without correlation, over the
-//! events of the inbox in order.
+//! Which events start a workflow (`schedule.on`): a small evaluation of an event strategy over the events of the inbox, in
+//! order. What correlations expect is written out or taken from the first event that is held.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::events::Arrival;
 use crate::definition::evaluate::{Bindings, Evaluate};
-use crate::definition::graph::{Consume, ExpressionId, Filter, Match, Program, Read, Strategy, Until};
-use crate::machine::values::reading;
+use crate::definition::graph::{Consume, ExpressionId, Filter, Match, Program, Read, Strategy, Template, Until};
+use crate::machine::values::{RUNTIME, reading};
 use crate::model::Json;
 
 /// Events that wait for others to start a workflow together, at most: they are its input, and one row.
@@ -29,7 +31,13 @@ pub(super) struct Held {
     until: bool,
     /// What becomes part of the input.
     value: Arc<Json>,
+    /// What correlations expect of the others, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    expects: BTreeMap<String, Json>,
 }
+
+/// The filter that an event fits, and what correlations learn from it.
+type Fit = (u32, BTreeMap<String, Json>);
 
 /// What an event led to.
 #[derive(Debug, Default, PartialEq)]
@@ -65,31 +73,34 @@ impl Listening<'_> {
     fn hold(&self, held: &mut Vec<Held>, arrival: &Arrival) -> bool {
         let event = &arrival.event;
         let mut changed = false;
-        if let Some(filter) = self.fitting(self.strategy, held, false, arrival) {
+        if let Some((filter, expects)) = self.fitting(self.strategy, held, false, arrival) {
             let value = Arc::new(reading(event, self.read));
             changed = has_place(held, &value);
             if changed {
-                held.push(Held { filter, until: false, value });
+                held.push(Held { filter, until: false, value, expects });
             }
         }
         if let Some(Until::Events(until)) = &self.strategy.until
-            && let Some(filter) = self.fitting(until, held, true, arrival)
+            && let Some((filter, expects)) = self.fitting(until, held, true, arrival)
         {
-            held.push(Held { filter, until: true, value: Arc::new(Json::Null) });
+            held.push(Held { filter, until: true, value: Arc::new(Json::Null), expects });
             changed = true;
         }
         changed
     }
 
     /// The filter of a strategy that an event is taken for.
-    fn fitting(&self, strategy: &Strategy, held: &[Held], until: bool, arrival: &Arrival) -> Option<u32> {
+    fn fitting(&self, strategy: &Strategy, held: &[Held], until: bool, arrival: &Arrival) -> Option<Fit> {
         if strategy.kind == Consume::Any && strategy.filters.is_empty() {
-            return Some(0);
+            return Some((0, BTreeMap::new()));
         }
         let taken = |number| held.iter().any(|held| held.until == until && held.filter == number);
         let free = |number| strategy.kind != Consume::All || !taken(number);
         let mut filters = (0..).zip(&strategy.filters);
-        filters.find(|(number, filter)| free(*number) && self.fits(filter, arrival)).map(|(number, _)| number)
+        filters.find_map(|(number, filter)| {
+            let fits = free(number) && self.fits(filter, arrival);
+            fits.then(|| self.correlated(filter, held, arrival)).flatten().map(|expects| (number, expects))
+        })
     }
 
     fn is_complete(&self, held: &[Held], at: Timestamp) -> bool {
@@ -102,6 +113,25 @@ impl Listening<'_> {
             Some(Until::Events(until)) => satisfied(until, held, true),
             Some(Until::Never) => false,
         }
+    }
+
+    /// What an event's correlations give; nothing where they expect something else, or cannot be computed on it.
+    fn correlated(&self, filter: &Filter, held: &[Held], arrival: &Arrival) -> Option<BTreeMap<String, Json>> {
+        let mut expects = BTreeMap::new();
+        for correlation in &filter.correlate {
+            let value = self.value(correlation.from, &arrival.event, arrival.at).filter(|value| !value.is_null())?;
+            let expected = match &correlation.expect {
+                Some(Template::Literal(expected)) => Some(expected),
+                // Anything to be computed was refused when the workflow was compiled.
+                Some(_) => return None,
+                None => held.iter().find_map(|held| held.expects.get(&correlation.key)),
+            };
+            if expected.is_some_and(|expected| *expected != value) {
+                return None;
+            }
+            expects.insert(correlation.key.clone(), value);
+        }
+        Some(expects)
     }
 
     fn fits(&self, filter: &Filter, arrival: &Arrival) -> bool {
@@ -122,7 +152,10 @@ impl Listening<'_> {
     fn value(&self, id: ExpressionId, dot: &Json, at: Timestamp) -> Option<Json> {
         let expression = self.program.expression(id);
         let now_ms = u64::try_from(at.as_millisecond()).unwrap_or_default();
-        let bindings = Bindings { input: Cow::Borrowed(dot), variables: Vec::new(), now_ms };
+        let runtime = || json!({ "name": RUNTIME, "version": env!("CARGO_PKG_VERSION"), "metadata": {} });
+        let runs = expression.variables.iter().filter(|name| *name == "runtime");
+        let variables = runs.map(|name| (name.as_str(), Cow::Owned(runtime()))).collect();
+        let bindings = Bindings { input: Cow::Borrowed(dot), variables, now_ms };
         let value = self.evaluator.evaluate(self.program, expression, &bindings);
         value.inspect_err(|error| tracing::warn!(%error, "an expression of a schedule failed on an event")).ok()
     }

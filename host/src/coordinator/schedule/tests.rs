@@ -11,7 +11,9 @@ use crate::coordinator::events::cloud_event::CloudEvent;
 use crate::coordinator::tests::{Kit, World, hangs, new_year};
 use crate::coordinator::view::{InstanceFilter, InstanceSummary};
 use crate::coordinator::{Coordinator, EventSettings, Handle, Parts, ProgramError, Programs, Resolved};
-use crate::definition::graph::{Consume, Filter, Match, Read, Strategy, Until};
+use crate::definition::graph::{
+    Consume, Correlation, Expression, ExpressionId, Filter, Match, Read, Strategy, Template, Until,
+};
 use crate::journal::Journal;
 use crate::journal::faulty::{Crash, CrashJournal};
 use crate::journal::memory::MemoryJournal;
@@ -334,6 +336,25 @@ async fn events_start_instances_with_their_array_as_input() {
     let until = Strategy { kind: Consume::One, filters: vec![filter("end")], until: None };
     let until = Some(Until::Events(Box::new(until)));
     check(on(any, &["a"], until), &["a-1", "b-2", "a-3", "end-4"], json!([["1", "3"]])).await;
+}
+
+#[tokio::test]
+async fn events_that_belong_together_start_an_instance_together() {
+    let data = Data::new("on", every(60), true);
+    let mut program = program(json!({ "schedule": "together", "do": [{ "a": { "set": "${ . }" } }] }));
+    let from = ExpressionId(program.expressions.len() as u32);
+    let (text, pointer) = (".data".to_owned(), "/schedule".to_owned());
+    program.expressions.push(Expression { text, pointer, variables: Vec::new(), path: None });
+    let correlation = |expect| Correlation { key: "k".to_owned(), from, expect };
+    let with = |kind, expect| Filter { correlate: vec![correlation(expect)], ..filter(kind) };
+    let filters = vec![with("a", None), with("b", None), with("c", Some(Template::Literal("7".into())))];
+    program.schedule = Some(Schedule::On(Strategy { kind: Consume::All, filters, until: None }, Read::Data));
+    let (pack, workflow) = place();
+    let (version, program) = (semver::Version::new(1, 0, 0), Arc::new(program));
+    *data.installed.scheduled.lock().unwrap() = Some(Scheduled { pack, version, workflow, program });
+    let handle = data.start().await;
+    send(&handle, &["a-7", "b-8", "c-8", "b-7", "c-7"]).await;
+    assert_eq!(inputs(&handle, 1).await, [json!(["7", "7", "7"])]);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! `call`: finding the action, its arguments, and what can be told about them before anything runs.
 
+use jsonschema::error::ValidationErrorKind;
+
 use super::task::Task;
 use super::value::Spot;
-use super::{Compiler, index};
+use super::{Compiler, escape, index};
 use crate::definition::diagnostic::{Position, near};
 use crate::definition::graph::{Act, ActionRef, Callee as Called, NodeKind, Schema, SchemaId, Template};
 use crate::definition::yaml::Tree;
@@ -26,6 +28,8 @@ struct Callee {
     name: ActionName,
     /// Absent: the workflow's own pack.
     from: Option<(PackName, semver::Version)>,
+    /// The pack stands in `use.catalogs`.
+    by_catalog: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -54,10 +58,8 @@ impl<'a> Compiler<'a> {
         let effect = self.effect(task.tree);
         let (declaration, arguments) = (declaration?, arguments?);
         let (input_schema, output_schema) = self.action_schemas(&declaration, tree.position)?;
-        if let Template::Literal(value) = &arguments {
-            let with = task.tree.get("with").unwrap_or(tree);
-            self.check_arguments(&declaration, input_schema, value, with);
-        }
+        let with = task.tree.get("with").unwrap_or(tree);
+        self.check_arguments(&declaration, input_schema, &arguments, with);
         Some(Act {
             callee: Called::Action(declaration.action),
             arguments,
@@ -76,13 +78,15 @@ impl<'a> Compiler<'a> {
             compiler.error_with_cure("call-syntax", at, message, cure);
         };
         let written = parse_callee(text).map_err(|error| refuse(self, error)).ok()?;
-        let Some((catalog, version)) = written.from else { return Some(Callee { name: written.name, from: None }) };
+        let Some((catalog, version)) = written.from else {
+            return Some(Callee { name: written.name, from: None, by_catalog: false });
+        };
         if self.named.contains_key(&("catalogs", catalog)) {
             let pack = self.catalog(catalog)?;
-            return Some(Callee { name: written.name, from: Some((pack, version)) });
+            return Some(Callee { name: written.name, from: Some((pack, version)), by_catalog: true });
         }
         match PackName::parse(catalog) {
-            Ok(pack) => Some(Callee { name: written.name, from: Some((pack, version)) }),
+            Ok(pack) => Some(Callee { name: written.name, from: Some((pack, version)), by_catalog: false }),
             Err(error) => {
                 refuse(self, (error.to_string(), error.rule.to_owned()));
                 None
@@ -95,33 +99,33 @@ impl<'a> Compiler<'a> {
         match self.actions.action(pack, version, &callee.name) {
             Ok(declaration) => Some(declaration),
             Err(error) => {
-                self.refuse_action(&error, callee.from.is_none(), at);
+                self.refuse_action(&error, callee, at);
                 None
             }
         }
     }
 
-    fn refuse_action(&mut self, error: &LookupError, own: bool, at: Position) {
+    fn refuse_action(&mut self, error: &LookupError, callee: &Callee, at: Position) {
         let (code, wanted, known) = match error {
-            LookupError::Pack { pack, known } => ("undeclared-catalog", pack.as_str(), known),
+            LookupError::Pack { pack, known } if !callee.by_catalog => ("undeclared-catalog", pack.as_str(), known),
+            LookupError::Pack { pack, known } => ("unknown-action", pack.as_str(), known),
             LookupError::Version { known, .. } => ("unknown-action", "", known),
             LookupError::Action { action, known, .. } => ("unknown-action", action.as_str(), known),
         };
-        let more = match (code, own) {
-            ("undeclared-catalog", _) => self.declared("catalogs"),
-            (_, true) => self.declared("functions"),
-            (_, false) => Vec::new(),
+        let (block, what) = match (code, &callee.from) {
+            ("undeclared-catalog", _) => ("catalogs", "catalog"),
+            (_, None) => ("functions", "function"),
+            (_, Some(_)) => ("", ""),
         };
-        let known: Vec<&str> = known.iter().map(String::as_str).chain(more).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).chain(self.declared(block).iter().copied()).collect();
         let cure = match (near(wanted, known.iter().copied()).first(), known.is_empty()) {
             (Some(candidate), _) => format!("did you mean `{candidate}`?"),
             (None, false) => format!("there is: {}", known.iter().take(8).copied().collect::<Vec<_>>().join(", ")),
             (None, true) => "there is none at all".to_owned(),
         };
-        let message = match (code, own) {
-            ("undeclared-catalog", _) => format!("{error}, and `use.catalogs` declares no catalog of that name"),
-            (_, true) => format!("{error}, and `use.functions` declares no function of that name"),
-            (_, false) => error.to_string(),
+        let message = match block {
+            "" => error.to_string(),
+            block => format!("{error}, and `use.{block}` declares no {what} of that name"),
         };
         self.error_with_cure(code, at, message, cure);
     }
@@ -183,18 +187,27 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Arguments without any expression can be judged at once.
+    /// Arguments are judged as far as they are written out: all of them, or the members without an expression, and which
+    /// members there are.
     fn check_arguments(
         &mut self,
         declaration: &ActionDeclaration,
         schema: Option<SchemaId>,
-        value: &Json,
+        arguments: &Template,
         with: &Tree,
     ) {
         let Some(schema) = schema else { return };
         let validator = &self.schemas[schema.0 as usize].validator;
+        let (value, known) = match arguments {
+            Template::Literal(value) => (value.clone(), None),
+            Template::Object(members) if declaration.input.as_deref().is_some_and(is_unconditional) => {
+                (written_out(members), Some(members.as_slice()))
+            }
+            _ => return,
+        };
         let violations: Vec<_> = validator
-            .iter_errors(value)
+            .iter_errors(&value)
+            .filter(|error| known.is_none_or(|members| is_certain(error, members)))
             .take(VIOLATIONS_MAX)
             .map(|error| (error.instance_path().to_string(), error.to_string()))
             .collect();
@@ -202,6 +215,39 @@ impl<'a> Compiler<'a> {
             let message = format!("the input of {} does not fit its schema: {message}", shown(&declaration.action));
             self.error("action-input", with.position_at(&pointer), message);
         }
+    }
+}
+
+/// The object with `null` for each member that is not known yet.
+fn written_out(members: &[(String, Template)]) -> Json {
+    let value = |member: &Template| match member {
+        Template::Literal(value) => value.clone(),
+        _ => Json::Null,
+    };
+    Json::Object(members.iter().map(|(key, member)| (key.clone(), value(member))).collect())
+}
+
+/// Whether a violation stays one whatever the members will be that are not known yet.
+fn is_certain(error: &jsonschema::ValidationError<'_>, members: &[(String, Template)]) -> bool {
+    let pointer = error.instance_path().to_string();
+    match pointer.split('/').nth(1) {
+        None => matches!(
+            error.kind(),
+            ValidationErrorKind::Required { .. } | ValidationErrorKind::AdditionalProperties { .. }
+        ),
+        Some(step) => members.iter().any(|(key, member)| escape(key) == step && matches!(member, Template::Literal(_))),
+    }
+}
+
+/// Whether no part of a schema asks for something because of another member's value.
+fn is_unconditional(schema: &Json) -> bool {
+    match schema {
+        Json::Object(members) => {
+            let plain = |key: &str| !matches!(key, "if" | "anyOf" | "oneOf" | "not" | "$ref" | "$dynamicRef");
+            members.iter().all(|(key, value)| plain(key) && is_unconditional(value))
+        }
+        Json::Array(items) => items.iter().all(is_unconditional),
+        _ => true,
     }
 }
 

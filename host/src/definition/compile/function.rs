@@ -20,7 +20,7 @@ impl<'a> Compiler<'a> {
 
     /// Functions that nothing calls are read for their faults.
     pub(super) fn unused_functions(&mut self) {
-        for name in self.declared("functions") {
+        for name in self.declared("functions").to_vec() {
             if !self.called.contains(name)
                 && let Some(tree) = self.named.get(&("functions", name)).copied()
             {

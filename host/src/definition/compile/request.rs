@@ -21,6 +21,9 @@ const OUTPUTS: [(&str, &str); 3] = [("content", "content"), ("raw", "raw"), ("re
 /// The methods that may be repeated (RFC 9110, section 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"];
 
+/// Where a request may go; `connection://<name>/<path>` is a path below a connection of the pack.
+const SCHEMES: [&str; 3] = ["http", "https", "connection"];
+
 /// A member of the arguments; nothing where it was refused.
 type Member = (&'static str, Option<Template>);
 
@@ -196,7 +199,7 @@ fn check_uri(text: &str) -> Result<(), (&'static str, &'static str)> {
     }
     filled.push_str(rest);
     match Url::parse(&filled) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
-        _ => Err(("is no absolute http or https URI", WHOLE)),
+        Ok(url) if SCHEMES.contains(&url.scheme()) && url.has_host() => Ok(()),
+        _ => Err(("is no absolute http or https URI, nor a path below a connection", WHOLE)),
     }
 }

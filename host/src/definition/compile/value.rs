@@ -234,11 +234,11 @@ impl<'a> Compiler<'a> {
     /// Tells a variable that is not there from a program that is none: with all that are mentioned, the first compiles.
     fn refuse_expression(&mut self, program: &str, tree: &Tree, message: &str, mentioned: &[&str], reads: &[&str]) {
         let unknown: Vec<&str> = mentioned.iter().copied().filter(|name| !reads.contains(name)).collect();
-        let is_scope = !unknown.is_empty() && self.evaluator.check(program, mentioned).is_ok();
+        let is_scope = !unknown.is_empty() && self.judge(program, mentioned).is_ok();
         // A name that the program binds itself is not missing: it compiles without it.
         let missing = unknown.iter().take(UNKNOWN_MAX).find(|name| {
             let others: Vec<&str> = mentioned.iter().copied().filter(|other| other != *name).collect();
-            unknown.len() == 1 || self.evaluator.check(program, &others).is_err()
+            unknown.len() == 1 || self.judge(program, &others).is_err()
         });
         match missing.filter(|_| is_scope) {
             Some(&name) => self.refuse_variable(name, tree, reads),

@@ -238,15 +238,15 @@ impl<'a> Compiler<'a> {
     fn lead_through(&mut self, node: &mut Node, task: &Task<'a, '_>, around: &[Extension<'a>]) -> Option<()> {
         let mut known: Vec<(Flow, Flow)> = Vec::new();
         let mut through = |compiler: &mut Self, flow: &mut Flow| -> Option<()> {
-            let found = known.iter().find(|(from, _)| from == flow).map(|(_, to)| *to);
-            let to = match found {
-                Some(to) => to,
-                None => {
-                    around.iter().filter(|extension| extension.after.is_some()).try_fold(*flow, |flow, extension| {
-                        compiler.tail(extension, task.scope, flow, task).map(Flow::To)
-                    })?
-                }
-            };
+            if let Some((_, to)) = known.iter().find(|(from, _)| from == flow) {
+                *flow = *to;
+                return Some(());
+            }
+            // Built from the way out inwards: the first extension is the outermost, so its tasks come last.
+            let mut to = *flow;
+            for extension in around.iter().filter(|extension| extension.after.is_some()) {
+                to = Flow::To(compiler.tail(extension, task.scope, to, task)?);
+            }
             known.push((*flow, to));
             *flow = to;
             Some(())

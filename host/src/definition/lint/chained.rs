@@ -134,7 +134,10 @@ impl Walk<'_> {
             }
             NodeKind::Scope(block) => self.block(id, block),
             NodeKind::Fork(fork) => {
-                let leaves = fork.branches.iter().fold(false, |leaves, branch| self.scope(branch.body) || leaves);
+                let mut leaves = false;
+                for branch in &fork.branches {
+                    leaves |= self.scope(branch.body);
+                }
                 leaves && fork.compete
             }
             NodeKind::Listen(listen) => {

@@ -172,6 +172,63 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
     assert_eq!(bench.open().grants(&name("a")), right);
 }
 
+#[tokio::test]
+async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_granted() {
+    use crate::connection::Connections;
+    use crate::connection::secrets::SecretStore;
+    use crate::pack::grants::Grants;
+    let bench = Bench::new();
+    let catalog = bench.open();
+    let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n\
+                    secrets: { key: {}, other: {} }\nuses: { connections: [backend], secrets: [key, other], hosts: [one.example, \
+                    '*.two.example'] }\n";
+    catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
+    let secrets = SecretStore::open(bench.journal.clone(), &bench.folder.path().join("key")).unwrap();
+    let connections = Connections::open(bench.journal.clone(), secrets.clone()).unwrap();
+    let allowed = || catalog.granted_workflow(&name("a"), &version("1.0.0"), &connections, &secrets);
+    let reaches = |url: &str| (allowed().unwrap().hosts)(&url.parse().unwrap()).is_some();
+    assert!(!reaches("https://one.example/x") && allowed().unwrap().secrets.is_empty());
+
+    let backend = serde_json::from_str(r#"{"baseUrl": "https://b.example/"}"#).unwrap();
+    connections.put(&"production".parse().unwrap(), backend).await.unwrap();
+    let grants =
+        r#"{"connections": {"backend": "production"}, "secrets": {"key": "stored"}, "hosts": ["*.two.example"]}"#;
+    catalog.put_grants(&name("a"), serde_json::from_str::<Grants>(grants).unwrap()).await.unwrap();
+    assert!(reaches("https://x.two.example/y") && !reaches("https://one.example/x"));
+    let granted = allowed().unwrap();
+    assert_eq!(granted.secrets, BTreeMap::from([("key".parse().unwrap(), "stored".parse().unwrap())]));
+    assert_eq!(granted.connections.keys().map(ToString::to_string).collect::<Vec<_>>(), ["backend"]);
+    assert!(catalog.granted_workflow(&name("a"), &version("2.0.0"), &connections, &secrets).is_err());
+    let unasked =
+        catalog.put_grants(&name("a"), serde_json::from_str(r#"{"hosts": ["three.example"]}"#).unwrap()).await;
+    assert!(unasked.unwrap_err().to_string().contains("it asks for one.example, *.two.example"));
+}
+
+#[tokio::test]
+async fn a_workflow_is_found_by_the_names_of_its_document() {
+    let bench = Bench::new();
+    let catalog = bench.open();
+    // Each has the workflow `w` of the namespace `n`, in the document's version 1.0.0.
+    for (pack_name, number) in [("a", "1.0.0"), ("a", "2.0.0"), ("b", "1.0.0"), ("b", "3.0.0")] {
+        let service = format!("order {pack_name}");
+        catalog.install_archive(pack(pack_name, number, &service, "x")).await.unwrap();
+    }
+    let check = |own: (&str, &str), namespace: &str, exact: Option<&str>, expected: Option<(&str, &str)>| {
+        let (own, exact) = ((name(own.0), version(own.1)), exact.map(version));
+        let workflow = WorkflowName::parse("w").unwrap();
+        let found = catalog.workflow_named((&own.0, &own.1), namespace, &workflow, exact.as_ref());
+        let found = found.ok().map(|found| (found.pack.to_string(), found.version.to_string()));
+        assert_eq!(found, expected.map(|(pack, version)| (pack.to_owned(), version.to_owned())), "{own:?} {namespace}");
+    };
+    check(("a", "1.0.0"), "n", None, Some(("a", "1.0.0"))); // Its own version, not a later one.
+    check(("a", "1.0.0"), "b", None, Some(("b", "3.0.0"))); // A pack's name comes first.
+    check(("a", "1.0.0"), "a", Some("1.0.0"), Some(("a", "1.0.0")));
+    check(("c", "1.0.0"), "b", None, Some(("b", "3.0.0")));
+    check(("c", "1.0.0"), "n", None, Some(("b", "3.0.0")));
+    check(("a", "1.0.0"), "n", Some("9.0.0"), None);
+    check(("a", "1.0.0"), "m", None, None);
+}
+
 #[test]
 fn a_stored_sample_of_a_pack_s_row_is_read() {
     let sample = include_bytes!("../../../tests/fixtures/pack-row-1.bin");

@@ -1,5 +1,7 @@
 //! Every mistake in `pack.yaml` with its place and cure.
 
+use serde_json::json;
+
 use super::*;
 
 const FULL: &str = include_str!("../../../tests/fixtures/pack-format-1.yaml");
@@ -78,6 +80,25 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_text() {
         codes,
         [(3, "bad-version"), (11, "unknown-key"), (11, "missing-key"), (15, "missing-key"), (15, "unknown-key")]
     );
+}
+
+#[test]
+fn what_the_workflows_ask_for_stands_beside_the_actions() {
+    let text = with("", "secrets: { key: {} }\nuses: { connections: [backend], secrets: [key], hosts: [api.example] }");
+    let parsed = parse(&text, "pack.yaml").unwrap();
+    let expected = json!({ "connections": ["backend"], "secrets": ["key"], "hosts": ["api.example"] });
+    assert_eq!(serde_json::to_value(&parsed.manifest).unwrap()["uses"], expected);
+    assert_eq!(parsed.warnings, [], "the secret is used by the workflows");
+    for (uses, code, cure) in [
+        ("{ secrets: [kee] }", "undeclared", "did you mean `key`?"),
+        ("{ connections: [other] }", "undeclared", "declare it under `connections`"),
+        ("{ hosts: [a/b] }", "bad-name", ""),
+        ("{ host: [a] }", "unknown-key", "did you mean `hosts`?"),
+    ] {
+        let findings = parse(&with("", &format!("secrets: {{ key: {{}} }}\nuses: {uses}")), "pack.yaml").unwrap_err();
+        let found = findings.iter().find(|finding| finding.code == code && finding.line == 17);
+        assert!(found.is_some_and(|found| found.to_string().contains(cure)), "{uses}: {findings:#?}");
+    }
 }
 
 #[test]

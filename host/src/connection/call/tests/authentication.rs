@@ -226,7 +226,7 @@ async fn a_refusal_of_the_token_service_says_what_it_says_without_the_secret() {
         "/busy/oauth2/token" => status(503).with("retry-after", "2"),
         "/odd/oauth2/token" => answer(json!({ "token_type": "mac", "access_token": "x" })),
         "/none/oauth2/token" => answer(json!({})),
-        _ => answer(json!({ "error": "invalid_client", "error_description": format!("no {SECRET}") })).as_status(401),
+        _ => answer(json!({ "error": "invalid_client", "error_description": format!("no {SECRET}") })).but(401),
     })
     .await;
     let bench = Bench::new(&[&double]).await;

@@ -7,52 +7,52 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A request that arrived whole.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) method: String,
-    pub(super) target: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) target: String,
     fields: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Asked {
     /// The field's value, or nothing.
-    pub(super) fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()).unwrap_or_default()
     }
 }
 
 /// What is answered.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: u16,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
     broken: bool,
 }
 
-pub(super) fn status(status: u16) -> Answer {
+pub(crate) fn status(status: u16) -> Answer {
     Answer { status, fields: Vec::new(), body: Vec::new(), broken: false }
 }
 
-pub(super) fn json(body: serde_json::Value) -> Answer {
+pub(crate) fn json(body: serde_json::Value) -> Answer {
     status(200).with("content-type", "application/json").body(body.to_string())
 }
 
 /// The connection breaks instead.
-pub(super) fn broken() -> Answer {
+pub(crate) fn broken() -> Answer {
     Answer { broken: true, ..status(200) }
 }
 
 impl Answer {
-    pub(super) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.fields.push((name.to_owned(), value.into()));
         self
     }
 
-    pub(super) fn as_status(self, status: u16) -> Self {
+    pub(crate) fn but(self, status: u16) -> Self {
         Self { status, ..self }
     }
 
-    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
@@ -61,13 +61,13 @@ impl Answer {
 type Conduct = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
 /// The server; it ends with the test's runtime.
-pub(super) struct Double {
-    pub(super) host: String,
+pub(crate) struct Double {
+    pub(crate) host: String,
     requests: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Double {
-    pub(super) async fn start(conduct: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(conduct: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let requests = Arc::<Mutex<Vec<Asked>>>::default();
@@ -81,11 +81,11 @@ impl Double {
         Self { host, requests }
     }
 
-    pub(super) fn url(&self, target: &str) -> String {
+    pub(crate) fn url(&self, target: &str) -> String {
         format!("http://{}{target}", self.host)
     }
 
-    pub(super) fn requests(&self) -> Vec<Asked> {
+    pub(crate) fn requests(&self) -> Vec<Asked> {
         self.requests.lock().unwrap().clone()
     }
 }

@@ -1,7 +1,7 @@
 //! Calls against a server of the test's own: each status, redirects, each scheme of authentication, documents, denials.
 
 mod authentication;
-mod double;
+pub(crate) mod double;
 mod http;
 mod openapi;
 
