@@ -36,7 +36,7 @@ impl Actions for Declared {
         version: Option<&semver::Version>,
         name: &ActionName,
     ) -> Result<ActionDeclaration, LookupError> {
-        let pack = pack.cloned().map_or_else(|| PackName::parse("test").expect("a name"), |pack| pack);
+        let pack = pack.cloned().unwrap_or_else(|| PackName::parse("test").expect("`test` is a name"));
         let own = match pack.as_str() {
             "test" => semver::Version::new(1, 0, 0),
             "other" => semver::Version::new(2, 1, 0),
