@@ -70,7 +70,7 @@ async fn drive(work: Work, idle: Arc<Idle>) -> Outcome {
         Ok(started) => {
             let events = work.plan.events.into();
             let run = Run { coordinator: coordinator.clone(), id: started.summary.id, events, clock, idle, given: 0 };
-            run.finish(&work.shelf).await
+            run.finish().await
         }
     };
     coordinator.shutdown().await;
@@ -126,7 +126,7 @@ struct Run {
 }
 
 impl Run {
-    async fn finish(mut self, shelf: &Shelf) -> Outcome {
+    async fn finish(mut self) -> Outcome {
         let stopped = self.follow().await;
         let mut outcome = match self.coordinator.instance(self.id) {
             Ok(summary) => told(summary),
@@ -134,11 +134,7 @@ impl Run {
         };
         outcome.stopped = stopped;
         match self.coordinator.tasks(self.id) {
-            Ok(tasks) => {
-                let hidden =
-                    |reference: &str| shelf.main().nodes.iter().any(|node| node.hidden && node.reference == reference);
-                outcome.tasks = tasks.into_iter().filter(|task| !hidden(&task.reference)).map(TaskRun::from).collect();
-            }
+            Ok(tasks) => outcome.tasks = tasks.into_iter().map(TaskRun::from).collect(),
             Err(error) => outcome.stopped = outcome.stopped.or(Some(error.to_string())),
         }
         outcome

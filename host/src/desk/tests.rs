@@ -100,6 +100,21 @@ output: { as: .total }
 }
 
 #[tokio::test]
+async fn a_task_is_told_whatever_is_woven_around_it_or_stands_in_a_function() {
+    let body = "use:
+  functions: { twice: { set: { n: '${ .n * 2 }' } } }
+  extensions: [ { audit: { extend: all, before: [ { note: { set: { x: 1 } } } ], after: [ { last: { set: { x: 2 } } } ] } } ]
+do:
+  - one: { set: { n: 1 } }
+  - two: { call: twice, with: { n: '${ .n }' } }
+";
+    let outcome = ran(body, Json::Null).await;
+    assert_eq!(outcome.output, Some(json!({ "n": 2 })));
+    let tasks: Vec<_> = outcome.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(tasks, ["one", "two"]);
+}
+
+#[tokio::test]
 async fn waits_are_skipped_and_the_clock_tells_so() {
     let body = "do:
   - long: { wait: { days: 30 } }
