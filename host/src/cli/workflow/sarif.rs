@@ -95,7 +95,8 @@ fn result(finding: &Diagnostic, codes: &[&str], here: &Path) -> Json {
 /// What the finding is about: from its column to the end of the word, or of the quoted text, that begins there.
 fn region(finding: &Diagnostic) -> Json {
     let (line, column) = (finding.line.max(1), finding.column.max(1));
-    let text: Vec<char> = finding.excerpt.chars().skip(column - 1).collect();
+    let before = usize::try_from(column - 1).unwrap_or(usize::MAX);
+    let text: Vec<char> = finding.excerpt.chars().skip(before).collect();
     let end = match text.first() {
         Some(quote @ ('"' | '\'')) => {
             text.iter().skip(1).position(|char| char == quote).map_or(text.len(), |place| place + 2)
@@ -108,7 +109,7 @@ fn region(finding: &Diagnostic) -> Json {
         "startLine": line,
         "startColumn": column,
         "endLine": line,
-        "endColumn": column + end,
+        "endColumn": before + end + 1,
         "snippet": { "text": snippet },
     })
 }
@@ -156,13 +157,13 @@ mod tests {
         let physical =
             closed(json!([]), json!({ "artifactLocation": artifact, "region": region, "contextRegion": region }));
         let location = closed(json!([]), json!({ "physicalLocation": physical }));
+        let levels = json!({ "enum": ["none", "note", "warning", "error"] });
         let result = closed(
             json!(["message"]),
             json!({ "ruleId": text, "ruleIndex": { "type": "integer", "minimum": -1 }, "message": message,
                 "level": levels,
                 "locations": { "type": "array", "items": location } }),
         );
-        let levels = json!({ "enum": ["none", "note", "warning", "error"] });
         let configuration = closed(json!([]), json!({ "level": levels }));
         let rule = closed(
             json!(["id"]),

@@ -58,7 +58,7 @@ impl<'a> Compiler<'a> {
             hidden: true,
             shield: false,
             metadata: Default::default(),
-            extends: None,
+            extends: self.extended.clone(),
         };
         self.put(first, Some(with));
         self.function(name, tree, scope, body);

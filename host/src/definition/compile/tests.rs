@@ -401,17 +401,12 @@ fn the_header_is_checked() {
 /// Complete documents that use the whole language.
 #[test]
 fn documents_of_the_whole_language_compile() {
-    for (text, warnings) in [
-        (include_str!("../../../tests/definitions/provision-volume.yaml"), &[][..]),
-        (include_str!("../../../tests/definitions/jira-escalation.yaml"), &[]),
-        (
-            include_str!("../../../tests/definitions/migrate-bucket.yaml"),
-            &["29:58 unsupported-metadata", "39:58 unsupported-metadata"],
-        ),
+    for text in [
+        include_str!("../../../tests/definitions/provision-volume.yaml"),
+        include_str!("../../../tests/definitions/jira-escalation.yaml"),
+        include_str!("../../../tests/definitions/migrate-bucket.yaml"),
     ] {
         let compiled = run(text).unwrap_or_else(|found| panic!("{}", shown(&found)));
-        let found: Vec<_> =
-            compiled.warnings.iter().map(|found| format!("{}:{} {}", found.line, found.column, found.code)).collect();
-        assert_eq!(found, warnings, "{}", shown(&compiled.warnings));
+        assert!(compiled.warnings.is_empty(), "{}", shown(&compiled.warnings));
     }
 }

@@ -180,7 +180,7 @@ fn a_schedule_is_one_of_four() {
         refused(&format!("cron: '{cron}'"), "1:19 cron");
     }
     refused("on: { one: { with: { type: '${ $context.x }' } } }", "1:40 variable-out-of-scope");
-    refused("on: { any: [], until: false }", "1:39 schedule");
+    refused("on: { any: [], until: false }", "1:35 schedule");
     refused(
         "on: { one: { with: { type: a }, correlate: { b: { from: .c, expect: '${ .d }' } } } }",
         "1:81 unsupported",
@@ -219,7 +219,7 @@ fn a_parallel_loop_does_not_read_what_the_iteration_before_gives() {
         ("  - b: { input: { from: '.x' }, set: {} }", "6:31 parallel-chained"),
         ("  - b: { input: { schema: { document: true } }, set: {} }", "6:11 parallel-chained"),
         ("  - b: { do: [ { c: { wait: PT1S } } ] }\n  - d: { set: '${ .x }' }", "7:21 parallel-chained"),
-        ("  - b: { for: { in: .xs }, do: [ { c: { set: {} } } ] }", "6:27 parallel-chained"),
+        ("  - b: { for: { each: y, in: .xs }, do: [ { c: { set: {} } } ] }", "6:36 parallel-chained"),
         ("  - b: { call: http, with: { method: get, endpoint: 'https://a.example/{id}' } }", "6:11 parallel-chained"),
         (
             "  - b: { try: [ { c: { call: noop } } ], catch: { do: [ { d: { set: '${ .x }' } } ] } }",

@@ -47,7 +47,7 @@ fn metadata_that_means_something_is_read() {
     check_task("call: noop\nmetadata: { heartbeat: 5 }", &["4:30 duration"]);
     let program = self::program("do: [ { a: { call: noop, metadata: { heartbeat: PT30S } } } ]");
     let crate::definition::graph::NodeKind::Act(act) = &program.nodes[0].kind else { panic!("a call") };
-    assert_eq!(act.heartbeat, Some(SignedDuration::from_secs(30)));
+    assert_eq!(act.heartbeat, Some(jiff::SignedDuration::from_secs(30)));
 }
 
 #[test]
