@@ -186,6 +186,7 @@ mod tests {
             arguments,
             checkpoint: None,
             timeout: SignedDuration::from_secs(20),
+            heartbeat: None,
         };
         let (pack, version) = (PackName::parse("demo").unwrap(), semver::Version::new(1, 0, 0));
         Attempt { instance: InstanceId(uuid::Uuid::nil()), pack, version, reference: "/do/0/a".to_owned(), call }
