@@ -45,6 +45,11 @@ pub(super) fn authenticate(
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit("header"))?;
             put(headers, name, &reveal(secrets, value)?, "value")
         }
+        Authentication::Hmac { key, header } => {
+            let name = HeaderName::from_bytes(header.as_bytes()).map_err(|_| unfit("header"))?;
+            let value = super::hmac::sign(&reveal(secrets, key)?, body, now).map_err(SendError::Invalid)?;
+            put(headers, name, value.as_bytes(), "key")
+        }
         Authentication::AwsSigV4 { region, service, access_key_id, secret_access_key } => {
             let secret = reveal(secrets, secret_access_key)?;
             let secret_access_key = std::str::from_utf8(&secret).map_err(|_| unfit("secretAccessKey"))?;
@@ -58,6 +63,7 @@ pub(super) fn authenticate(
 pub(super) fn reserves(scheme: &Authentication, name: &HeaderName) -> bool {
     match scheme {
         Authentication::Header { name: own, .. } => own.eq_ignore_ascii_case(name.as_str()),
+        Authentication::Hmac { header: own, .. } => own.eq_ignore_ascii_case(name.as_str()),
         Authentication::AwsSigV4 { .. } => {
             matches!(name.as_str(), "x-amz-date" | "x-amz-content-sha256" | "x-amz-security-token")
         }
@@ -65,7 +71,7 @@ pub(super) fn reserves(scheme: &Authentication, name: &HeaderName) -> bool {
     }
 }
 
-fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
+pub(super) fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
     match secrets.reveal(name) {
         Ok(Some(mut value)) => {
             // A value piped from a file ends in a line feed, which no credential has.
@@ -133,6 +139,8 @@ mod tests {
         check(Authentication::Bearer { token: secret("good") }, "authorization", Ok("Bearer s3cret")).await;
         check(header(secret("good")), "x-auth-token", Ok("s3cret")).await;
         check(header(secret("bad")), "x-auth-token", Err("store it again")).await;
+        let hmac = Authentication::Hmac { key: secret("good"), header: "X-Signature".to_owned() };
+        check(hmac, "x-signature", Ok("t=0,v1=f8f098a84b2e4238206d750bcb900ff9df6f839db0660fcc115201787a3bb832")).await;
         check(Authentication::Bearer { token: secret("gone") }, "", Err("orchctl secret set gone")).await;
     }
 }

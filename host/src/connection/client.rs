@@ -12,6 +12,7 @@ use url::Url;
 
 use super::authentication::{authenticate, reserves};
 use super::declaration::Connection;
+use super::mail::Mailer;
 use super::secrets::SecretStore;
 use super::signature::SignedBody;
 pub use super::transport::{Incoming, Payload, SendError};
@@ -29,6 +30,8 @@ pub struct Client {
     secrets: SecretStore,
     http: reqwest::Client,
     places: Arc<Semaphore>,
+    /// Of a connection of kind `smtp`.
+    mailer: Option<Mailer>,
 }
 
 /// A request on its way out, below a connection's base URL.
@@ -62,12 +65,21 @@ impl Client {
     pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
         let http = transport::client(declaration.ca_certificates.as_deref(), None)?;
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
-        Ok(Self { name, declaration, secrets, http, places })
+        let mailer = match &declaration.mail {
+            Some(settings) => Some(Mailer::new(&name, &declaration, settings, secrets.clone(), places.clone())?),
+            None => None,
+        };
+        Ok(Self { name, declaration, secrets, http, places, mailer })
     }
 
     /// The connection's name as the admin gave it.
     pub fn name(&self) -> &ConnectionName {
         &self.name
+    }
+
+    /// What sends mail, where the connection is of kind `smtp`.
+    pub fn mailer(&self) -> Option<&Mailer> {
+        self.mailer.as_ref()
     }
 
     /// Response bytes that a guest may receive at once.
@@ -80,6 +92,10 @@ impl Client {
     /// # Errors
     /// [`SendError::Invalid`]: the target or a field is not allowed; the text says what to change.
     pub fn check(&self, outgoing: &Outgoing) -> Result<(), SendError> {
+        if self.mailer.is_some() {
+            let text = "send mail through this connection, not requests: it leads to a mail server";
+            return Err(SendError::Invalid(text.to_owned()));
+        }
         self.url(&outgoing.target)?;
         match outgoing.headers.keys().find(|name| reserves(&self.declaration.authentication, name)) {
             Some(name) => Err(SendError::Invalid(refusal(name))),
