@@ -15,7 +15,8 @@ impl inbox::Host for Guest {
 
     async fn deliveries(&mut self, key: String) -> Result<Vec<Delivery>, Error> {
         let deliveries = self.notifications()?.deliveries(&key).map_err(told)?;
-        let delivery = |told: notification::Delivery| Delivery { channel: told.channel, id: told.id, digest: told.digest };
+        let delivery =
+            |told: notification::Delivery| Delivery { channel: told.channel, id: told.id, digest: told.digest };
         Ok(deliveries.into_iter().map(delivery).collect())
     }
 

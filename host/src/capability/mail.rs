@@ -43,7 +43,9 @@ impl mail::Host for Guest {
         };
         if self.mail.sent >= mailer.messages_per_attempt() {
             let max = mailer.messages_per_attempt();
-            return Err(Error::Exhausted(format!("the attempt has sent its {max} messages; send the rest in another task")));
+            return Err(Error::Exhausted(format!(
+                "the attempt has sent its {max} messages; send the rest in another task"
+            )));
         }
         let letter = letter(message)?;
         self.mail.sent += 1;

@@ -65,7 +65,7 @@ pub(super) struct Set {
     /// The header's name, for header.
     #[arg(long, value_name = "NAME")]
     header: Option<String>,
-    /// The NAME of the secret that holds the header's value, for header.
+    /// The NAME of the secret that holds the header's value, for header, or the end of the URL's path, for path.
     #[arg(long, value_name = "SECRET")]
     value: Option<String>,
     /// The NAME of the secret that holds the key, for hmac; --header names the header [default: X-Signature]
@@ -114,6 +114,7 @@ enum Scheme {
     Bearer,
     Header,
     Hmac,
+    Path,
     #[value(name = "aws-sigv4")]
     AwsSigV4,
 }
@@ -197,6 +198,7 @@ impl Set {
             Some(Scheme::Basic) => ("basic", &["username", "password"]),
             Some(Scheme::Bearer) => ("bearer", &["token"]),
             Some(Scheme::Header) => ("header", &["name", "value"]),
+            Some(Scheme::Path) => ("path", &["value"]),
             Some(Scheme::Hmac) => ("hmac", &["key", "header"]),
             Some(Scheme::AwsSigV4) => ("aws-sig-v4", &["region", "service", "accessKeyId", "secretAccessKey"]),
             Some(Scheme::None) | None => ("none", &[]),
@@ -254,6 +256,7 @@ mod tests {
             "--base-url http://a --auth bearer --token t",
             "--base-url http://a --auth header --header X-Auth-Token --value v",
             "--base-url http://a --auth hmac --key k",
+            "--base-url http://a --auth path --value v",
             "--base-url http://a --auth hmac --key k --header X-Hub-Signature",
             "--base-url smtp://a:25 --mail-from a@example.org --mail-tls none --mail-domain example.org",
             "--base-url http://a --auth aws-sigv4 --region r --access-key-id a --secret-access-key s",

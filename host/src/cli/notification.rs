@@ -229,7 +229,8 @@ impl Read {
             let mut unread = pairs(&query);
             unread.push(("read", "false"));
             let found = client.all(&["notifications"], &unread, Page::CURSOR).await?;
-            ids = super::output::items(&found).iter().filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect();
+            ids =
+                super::output::items(&found).iter().filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect();
         }
         for some in ids.chunks(MARKED_AT_ONCE) {
             let mut body = json!({ "ids": some, "read": !self.unread });
@@ -246,12 +247,8 @@ impl Read {
 impl Send {
     fn body(&self) -> Json {
         let mut body = json!({ "title": self.title, "severity": self.severity });
-        let members = [
-            ("description", &self.description),
-            ("topic", &self.topic),
-            ("scope", &self.scope),
-            ("link", &self.link),
-        ];
+        let members =
+            [("description", &self.description), ("topic", &self.topic), ("scope", &self.scope), ("link", &self.link)];
         for (member, value) in members.into_iter().filter_map(|(member, value)| Some((member, value.as_ref()?))) {
             body[member] = json!(value);
         }
@@ -276,7 +273,8 @@ mod tests {
 
     #[test]
     fn options_become_the_parameters_of_the_api() {
-        let line = "x list --user user:default/ann --group group:a --group group:b --unread --severity high --search disk";
+        let line =
+            "x list --user user:default/ann --group group:a --group group:b --unread --severity high --search disk";
         let Command::List(list) = Line::try_parse_from(line.split(' ')).unwrap().command else { panic!("{line}") };
         let query = list.query();
         let expected = [

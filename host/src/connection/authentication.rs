@@ -50,6 +50,13 @@ pub(super) fn authenticate(
             let value = super::hmac::sign(&reveal(secrets, key)?, body, now).map_err(SendError::Invalid)?;
             put(headers, name, value.as_bytes(), "key")
         }
+        Authentication::Path { value } => {
+            let end = reveal(secrets, value)?;
+            let end = std::str::from_utf8(&end).ok().filter(|end| is_path(end)).ok_or_else(|| unfit("value"))?;
+            let path = Zeroizing::new(format!("{}/{}", url.path().trim_end_matches('/'), end.trim_matches('/')));
+            url.set_path(&path);
+            Ok(())
+        }
         Authentication::AwsSigV4 { region, service, access_key_id, secret_access_key } => {
             let secret = reveal(secrets, secret_access_key)?;
             let secret_access_key = std::str::from_utf8(&secret).map_err(|_| unfit("secretAccessKey"))?;
@@ -69,6 +76,12 @@ pub(super) fn reserves(scheme: &Authentication, name: &HeaderName) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a secret can stand as the end of a path and leads nowhere else.
+fn is_path(end: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
+    end.bytes().all(fits) && !end.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 pub(super) fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
@@ -127,6 +140,26 @@ mod tests {
                 assert!(error.contains(text) && !error.contains("a\nb"), "{error}");
                 assert!(headers.is_empty());
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_path_is_a_secret_that_leads_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+        let name = SecretName::parse("hook").unwrap();
+        for (end, expected) in [
+            ("T0/B0/xyz\n", Some("https://hooks.example/services/T0/B0/xyz")),
+            ("../admin", None),
+            ("a?b", None),
+            ("a%2e", None),
+        ] {
+            secrets.put(&name, end.as_bytes()).await.unwrap();
+            let mut url = Url::parse("https://hooks.example/services").unwrap();
+            let (scheme, body) = (Authentication::Path { value: name.clone() }, SignedBody::Bytes(b""));
+            let (mut headers, now) = (HeaderMap::new(), SystemTime::UNIX_EPOCH);
+            let result = authenticate(&scheme, &secrets, &Method::POST, &mut url, &mut headers, &body, now);
+            assert_eq!(result.is_ok().then_some(url.as_str()), expected, "{end}");
         }
     }
 

@@ -88,6 +88,12 @@ pub enum Authentication {
         #[serde(default = "default_signature_header")]
         header: String,
     },
+    /// The end of the URL's path, which only the two sides know, as that of an incoming webhook.
+    Path {
+        /// The secret that holds it, `T0000/B0000/XXXX`; it is put behind the target's path.
+        #[schema(value_type = String)]
+        value: SecretName,
+    },
     /// AWS Signature Version 4.
     AwsSigV4 {
         /// `us-east-1`, …

@@ -171,7 +171,7 @@ fn validate_base_url(connection: &Connection) -> Result<(), ConnectionError> {
 
 fn validate_authentication(authentication: &Authentication) -> Result<(), ConnectionError> {
     match authentication {
-        Authentication::None | Authentication::Bearer { .. } => Ok(()),
+        Authentication::None | Authentication::Bearer { .. } | Authentication::Path { .. } => Ok(()),
         Authentication::Basic { username, .. } => match username.contains(|c: char| c == ':' || c.is_control()) {
             true => invalid("authentication.username", "remove `:` and control characters (RFC 7617)"),
             false => Ok(()),

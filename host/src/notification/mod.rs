@@ -41,9 +41,7 @@ const DESCRIPTION_CHARACTERS_MAX: usize = 4_000;
 const WORD_CHARACTERS_MAX: usize = 1_000;
 
 /// How much a notification matters, least first.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = NotificationSeverity)]
 pub enum Severity {
@@ -242,4 +240,4 @@ impl Severity {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

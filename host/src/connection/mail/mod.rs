@@ -287,4 +287,4 @@ fn mailbox(field: &str, text: &str) -> Result<Mailbox, MailError> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -153,7 +153,8 @@ fn validate_book(mail: &MailSettings) -> Result<(), ConnectionError> {
     for (name, addresses) in &mail.recipients {
         let spelled = name == BROADCAST || EntityRef::parse(name).is_ok_and(|entity| entity.as_str() == name);
         if !spelled {
-            let cure = "name users and groups in lower case as `user:default/ann` and `group:default/ops`, or `broadcast`";
+            let cure =
+                "name users and groups in lower case as `user:default/ann` and `group:default/ops`, or `broadcast`";
             return invalid("mail.recipients", format!("`{name}`: {cure}"));
         }
         let wrong = addresses.iter().find(|address| !is_address(address));

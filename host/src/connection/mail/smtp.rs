@@ -85,9 +85,7 @@ impl Server {
         if let Some(credentials) = credentials {
             let signed_in = server.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await;
             signed_in.map_err(|error| match error.status() {
-                Some(_) => {
-                    step("sign in: check the connection's user name and password", false)(error)
-                }
+                Some(_) => step("sign in: check the connection's user name and password", false)(error),
                 None if error.is_client() => {
                     MailError::Refused("the mail server offers neither PLAIN nor LOGIN to sign in".to_owned())
                 }
@@ -141,9 +139,10 @@ fn parameters(host: &str, ca: Option<&str>) -> Result<TlsParameters, String> {
 pub(super) fn credentials(scheme: &Authentication, secrets: &SecretStore) -> Result<Option<Credentials>, MailError> {
     let Authentication::Basic { username, password } = scheme else { return Ok(None) };
     let password = reveal(secrets, password).map_err(|error| MailError::Unavailable(error.to_string()))?;
-    let password = Zeroizing::new(String::from_utf8(password.to_vec()).map_err(|_| {
-        MailError::Unavailable("the connection's `password` is no text; store it again".to_owned())
-    })?);
+    let password =
+        Zeroizing::new(String::from_utf8(password.to_vec()).map_err(|_| {
+            MailError::Unavailable("the connection's `password` is no text; store it again".to_owned())
+        })?);
     Ok(Some(Credentials::new(username.clone(), password.to_string())))
 }
 
@@ -178,7 +177,9 @@ async fn recipients(server: &mut AsyncSmtpConnection, addresses: &[Address]) -> 
     }
     match refused.len() < addresses.len() {
         true => Ok(refused),
-        false => Err(MailError::Refused(format!("the mail server took no recipient: it refused {}", refused.join(", ")))),
+        false => {
+            Err(MailError::Refused(format!("the mail server took no recipient: it refused {}", refused.join(", "))))
+        }
     }
 }
 
@@ -190,7 +191,9 @@ fn step(doing: &'static str, given: bool) -> impl FnOnce(lettre::transport::smtp
             Some(code) if error.is_permanent() => {
                 MailError::Refused(format!("the mail server refused to {doing} ({code})"))
             }
-            Some(code) => MailError::Unavailable(format!("the mail server cannot {doing} now ({code}); nothing was sent")),
+            Some(code) => {
+                MailError::Unavailable(format!("the mail server cannot {doing} now ({code}); nothing was sent"))
+            }
             None if given => MailError::Interrupted(
                 "the conversation broke after the message was handed over; it may be on its way".to_owned(),
             ),

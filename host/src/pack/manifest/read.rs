@@ -129,9 +129,11 @@ impl Reader<'_> {
         Some(ConnectionRequest {
             description: self.optional(tree, "description", Self::text).unwrap_or_default(),
             kind: self
-                .optional(tree, "kind", |reader, tree| reader.one_of(tree, &["http", "smtp"], |text| {
-                    if text == "smtp" { ConnectionKind::Smtp } else { ConnectionKind::Http }
-                }))
+                .optional(tree, "kind", |reader, tree| {
+                    reader.one_of(tree, &["http", "smtp"], |text| {
+                        if text == "smtp" { ConnectionKind::Smtp } else { ConnectionKind::Http }
+                    })
+                })
                 .unwrap_or_default(),
         })
     }
