@@ -5,6 +5,7 @@
 //! Nothing here decides anything about workflows, packs or connections, and nobody imports this room.
 
 pub mod about;
+pub mod backstage;
 pub mod cloud_events;
 pub mod connections;
 pub mod diagrams;
@@ -14,6 +15,7 @@ pub mod extract;
 pub mod grants;
 pub mod instances;
 pub mod list;
+pub mod notifications;
 pub mod openapi;
 pub mod packs;
 pub mod problem;
