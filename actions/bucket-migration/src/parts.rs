@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn an_object_is_cut_as_its_source_was_where_that_can_be_told() {
         let check = |size: u64, etag: &str, mib: u64| {
-            let object = Object { key: "k".into(), size, etag: etag.into() };
+            let object = Object { key: "k".into(), size, etag: etag.into(), modified: String::new() };
             assert_eq!(part_bytes(&object), mib * MIB, "{size} {etag}");
         };
         check(20 * MIB, "d41d8cd98f00b204e9800998ecf8427e", 8);
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn an_object_goes_whole_as_its_source_did_unless_a_stream_broke() {
         let check = |size: u64, etag: &str, broke: bool, whole: bool| {
-            let object = Object { key: "k".into(), size, etag: etag.into() };
+            let object = Object { key: "k".into(), size, etag: etag.into(), modified: String::new() };
             assert_eq!(goes_whole(&object, broke), whole, "{size} {etag} {broke}");
         };
         for (etag, broke) in [("plain", false), ("plain", true), ("d41d-2", false), ("d41d-2", true)] {
