@@ -331,7 +331,7 @@ impl<'w, W: Wire> Copier<'w, W> {
             Some(upload) if upload.of(&job.object) => Step::Parts(0),
             // In parts, cut alike, the server's copy gets the same entity tag.
             None if self.may_copy(job) && job.object.size > 0 => Step::Create,
-            _ if parts::goes_whole(&job.object, job.broke) => Step::Stream,
+            _ if parts::goes_whole(&job.object, job.broke, self.input.stride()) => Step::Stream,
             Some(_) => Step::Abort,
             None => Step::Create,
         };
@@ -341,7 +341,7 @@ impl<'w, W: Wire> Copier<'w, W> {
     fn created(&mut self, key: String, response: &Response) -> Result<(), Error> {
         let id = xml::upload_id(&response.body).map_err(|why| Error::permanent(why).context("begin an upload"))?;
         let object = &self.jobs[&key].object;
-        let part_bytes = parts::part_bytes(object);
+        let part_bytes = parts::part_bytes(object, self.input.stride());
         let upload = Upload { id, etag: object.etag.clone(), size: object.size, part_bytes };
         self.state.uploads.insert(key.clone(), upload);
         // From here on a crash must not forget the upload: its parts would be stored, and paid for, for ever.

@@ -12,6 +12,12 @@ const IN_FLIGHT_USUAL: usize = 8;
 /// Objects that may fail before the whole action gives up: more than this is no trouble with single objects.
 const FAILURES_USUAL: u64 = 100;
 
+/// What one exchange may take when the pace is limited: a third of the time that a connection usually gives a request.
+const STRIDE_SECONDS: u64 = 20;
+
+/// The protocol's smallest part.
+const STRIDE_MIN: u64 = 5 * 1024 * 1024;
+
 /// How it is told whether the destination has an object already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,9 +123,17 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(data: D)
 }
 
 impl Buckets {
-    /// How many exchanges to keep under way.
+    /// How many exchanges to keep under way: at a limited pace only as many as end within their time.
     pub fn in_flight(&self) -> usize {
-        self.concurrency.unwrap_or(IN_FLIGHT_USUAL).clamp(1, IN_FLIGHT_MAX)
+        let wanted = self.concurrency.unwrap_or(IN_FLIGHT_USUAL).clamp(1, IN_FLIGHT_MAX);
+        let paced = self.bytes_per_second.map(|rate| (rate * STRIDE_SECONDS / STRIDE_MIN).max(1) as usize);
+        paced.map_or(wanted, |paced| wanted.min(paced))
+    }
+
+    /// The most bytes that one exchange may carry at a limited pace, when all that are under way share it.
+    pub fn stride(&self) -> Option<u64> {
+        let rate = self.bytes_per_second?;
+        Some((rate * STRIDE_SECONDS / self.in_flight() as u64).max(STRIDE_MIN))
     }
 
     /// How many objects may fail.
@@ -131,5 +145,23 @@ impl Buckets {
     pub fn measures(&self, objects: u64, bytes: u64) -> [Measure; 2] {
         let measure = |unit: &str, done: u64, total: Option<u64>| Measure { unit: unit.to_owned(), done, total };
         [measure("objects", objects, self.objects), measure("bytes", bytes, self.bytes)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_a_limited_pace_every_exchange_ends_within_its_time() {
+        let check = |rate: u64, in_flight: usize, stride: u64| {
+            let input = Buckets { bytes_per_second: Some(rate), ..Buckets::default() };
+            assert_eq!((input.in_flight(), input.stride()), (in_flight, Some(stride)), "{rate}");
+        };
+        const MIB: u64 = 1024 * 1024;
+        check(MIB / 4, 1, 5 * MIB);
+        check(MIB, 4, 5 * MIB);
+        check(100 * MIB, 8, 250 * MIB);
+        assert_eq!((Buckets::default().in_flight(), Buckets::default().stride()), (8, None));
     }
 }
