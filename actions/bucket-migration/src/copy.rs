@@ -175,7 +175,7 @@ impl<'w, W: Wire> Copier<'w, W> {
         let started = match step {
             Step::Compare => self.flight.send(note, destination("HEAD", &[])),
             Step::Get => self.flight.send(note, source("GET", &[]).paced(rate)),
-            Step::Head => self.flight.send(note, source("HEAD", &[])),
+            Step::Head => self.flight.send(note, source("GET", &[]).range(0, 1, "")),
             Step::Tags => self.flight.send(note, source("GET", &[("tagging", "")])),
             Step::Put => {
                 let request = destination("PUT", &[]).with(&job.fields(false)).body(std::mem::take(&mut job.body));
@@ -251,7 +251,7 @@ impl<'w, W: Wire> Copier<'w, W> {
                 self.learned(key, tagged);
             }
             Step::Head => {
-                let size = response.header("content-length").and_then(|length| length.parse().ok());
+                let size = response.header("content-range").and_then(s3::whole_length);
                 job.learn(&response, size.unwrap_or(job.object.size));
                 job.small = false;
                 self.learned(key, s3::has_tags(&response));

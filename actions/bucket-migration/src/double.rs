@@ -275,7 +275,7 @@ impl World {
         let mut headers = stored.headers.clone();
         headers.push(("ETag".to_owned(), format!("\"{}\"", stored.etag)));
         headers.push(("Content-Length".to_owned(), stored.body.len().to_string()));
-        if !stored.tags.is_empty() {
+        if !stored.tags.is_empty() && request.method == "GET" {
             headers.push(("x-amz-tagging-count".to_owned(), stored.tags.split('&').count().to_string()));
         }
         let body = match (request.method, field("range")) {
@@ -283,6 +283,7 @@ impl World {
             (_, Some(range)) => {
                 let (start, end) = range["bytes=".len()..].split_once('-').expect("a range");
                 let (start, end): (usize, usize) = (start.parse().expect("a start"), end.parse().expect("an end"));
+                headers.push(("Content-Range".to_owned(), format!("bytes {start}-{end}/{}", stored.body.len())));
                 stored.body[start..=end].to_vec()
             }
             (_, None) => stored.body.clone(),

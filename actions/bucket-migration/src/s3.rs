@@ -181,6 +181,11 @@ pub fn kept(response: &Response) -> Vec<(String, String)> {
     fields.filter(|(name, _)| travels(name)).collect()
 }
 
+/// The length of the whole object, of a field `Content-Range`.
+pub fn whole_length(range: &str) -> Option<u64> {
+    range.rsplit_once('/')?.1.trim().parse().ok()
+}
+
 /// Whether an answer about an object says that it has tags.
 pub fn has_tags(response: &Response) -> bool {
     response.header("x-amz-tagging-count").and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0)
@@ -221,7 +226,7 @@ fn sort(doing: &str, status: u16, response: &Response) -> Trouble {
             Trouble::Fatal(Error::permanent(detail).with_type(standard::COMMUNICATION, 404, NO_BUCKET))
         }
         (404, _) => Trouble::Missing(detail),
-        (412, _) => Trouble::Changed,
+        (412 | 416, _) => Trouble::Changed,
         (401 | 403, _) => Trouble::Fatal(
             Error::permanent(detail)
                 .with_type(standard::AUTHORIZATION, 403, "Access denied")

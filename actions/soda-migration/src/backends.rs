@@ -59,7 +59,7 @@ pub fn find_or_create(ctx: &Context, wanted: Wanted) -> Result<Backend, Error> {
     let mut body = json!({
         "name": wanted.name, "type": kind,
         "region": wanted.region.as_deref().unwrap_or(""), "endpoint": wanted.endpoint.as_deref().unwrap_or(""),
-        "access": secrets::reveal_string(ACCESS)?, "security": secrets::reveal_text(SECRET)?,
+        "access": secrets::reveal_text(ACCESS)?, "security": secrets::reveal_text(SECRET)?,
     });
     if let Some(bucket) = &wanted.bucket_name {
         body["bucketName"] = json!(bucket);

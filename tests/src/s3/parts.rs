@@ -95,7 +95,7 @@ impl Store {
         let length = input.content_length.and_then(|length| u64::try_from(length).ok());
         let length = length.ok_or_else(|| s3_error!(MissingContentLength))?;
         let body = input.body.ok_or_else(|| s3_error!(IncompleteBody))?;
-        let body = body.map(|piece| piece.map_err(S3Error::internal_error));
+        let body = body.map(|piece| piece.map_err(|error| s3_error!(IncompleteBody, "{error}")));
         let etag = self.write_part(&input.upload_id, input.part_number, length, body).await?;
         self.count(&input.bucket, &input.key, |writes| writes.parts += 1);
         Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))

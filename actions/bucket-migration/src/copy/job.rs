@@ -92,6 +92,8 @@ pub(super) enum Step {
     /// Read the destination's note of which source it was copied from.
     Compare,
     Get,
+    /// Read what the source says about the object, with its first byte: not every server tells to `HEAD` that there are
+    /// tags.
     Head,
     Tags,
     Put,
