@@ -34,7 +34,9 @@ const REFUSALS: [&str; 7] = [
 /// Transient when there is no answer; permanent when the request is not allowed.
 pub(crate) fn send(request: Request) -> Result<Response, Error> {
     request.send().map_err(|error| match Error::from(error) {
-        error if error.reaction == Reaction::Unknown => Error { reaction: Reaction::Transient { retry_after: None }, ..error },
+        error if error.reaction == Reaction::Unknown => {
+            Error { reaction: Reaction::Transient { retry_after: None }, ..error }
+        }
         error => error,
     })
 }

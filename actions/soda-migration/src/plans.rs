@@ -74,7 +74,7 @@ pub struct Started {
 }
 
 /// A job as the API shows it; what is zero there is left out there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Job {
     /// Its identifier.

@@ -62,7 +62,8 @@ fn what_the_service_says_tells_a_refusal_from_trouble() {
     check(500, "Invalid connector type.", false);
     check(502, "bad gateway", true);
     check(401, "", false);
-    let wrapped = r#"{"id":"go.micro.client.transport","code":500,"detail":"unexpected EOF","status":"Internal Server Error"}"#;
+    let wrapped =
+        r#"{"id":"go.micro.client.transport","code":500,"detail":"unexpected EOF","status":"Internal Server Error"}"#;
     assert!(check(500, wrapped, true).contains("unexpected EOF"));
 }
 

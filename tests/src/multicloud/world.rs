@@ -296,7 +296,10 @@ impl World {
                 let all: String = self.buckets.iter().map(shown).collect();
                 let namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
                 let all = format!("<Owner></Owner><Buckets>{all}</Buckets>");
-                Answer::xml(200, &format!("<ListAllMyBucketsResult xmlns=\"{namespace}\">{all}</ListAllMyBucketsResult>"))
+                Answer::xml(
+                    200,
+                    &format!("<ListAllMyBucketsResult xmlns=\"{namespace}\">{all}</ListAllMyBucketsResult>"),
+                )
             }
             "PUT" => {
                 let text = String::from_utf8_lossy(asked.body);
@@ -327,7 +330,8 @@ impl Bucket {
         let after = asked.parameter("continuation-token").unwrap_or_default();
         let left: Vec<(&String, &u64)> =
             self.objects.iter().filter(|(key, _)| key.as_str() > after && key.starts_with(prefix)).collect();
-        let entry = |(key, length): &(&String, &u64)| format!("<Contents><Key>{key}</Key><Size>{length}</Size></Contents>");
+        let entry =
+            |(key, length): &(&String, &u64)| format!("<Contents><Key>{key}</Key><Size>{length}</Size></Contents>");
         let shown: String = left.iter().take(PAGE).map(entry).collect();
         let more = match left.get(PAGE - 1).filter(|_| left.len() > PAGE) {
             Some((last, _)) => {

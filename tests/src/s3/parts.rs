@@ -121,7 +121,8 @@ impl Store {
         let body = body.map(|piece| piece.map_err(S3Error::internal_error));
         let etag = self.write_part(&input.upload_id, input.part_number, length, body).await?;
         self.count(&input.bucket, &input.key, |writes| writes.copied_parts += 1);
-        let result = CopyPartResult { e_tag: Some(ETag::Strong(etag)), last_modified: Some(now()), ..Default::default() };
+        let result =
+            CopyPartResult { e_tag: Some(ETag::Strong(etag)), last_modified: Some(now()), ..Default::default() };
         Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() }))
     }
 
@@ -188,7 +189,8 @@ impl Store {
         books.uploads.remove(&input.upload_id);
         books.parts.remove(&input.upload_id);
         let (bucket, key) = (Some(bucket), Some(key));
-        let output = CompleteMultipartUploadOutput { bucket, key, e_tag: Some(ETag::Strong(etag)), ..Default::default() };
+        let output =
+            CompleteMultipartUploadOutput { bucket, key, e_tag: Some(ETag::Strong(etag)), ..Default::default() };
         Ok(S3Response::new(output))
     }
 
