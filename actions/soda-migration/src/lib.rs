@@ -17,7 +17,7 @@ orchestrator_sdk::export_actions! {
     "ensure-bucket" => buckets::ensure,
     "count-objects" => buckets::count,
     "verify-counts" => buckets::verify,
-    "create-plan" => plans::create,
+    "create-plan" => { run: plans::create, undo: plans::undo_create },
     "run-plan" => plans::run,
     "get-job" => plans::job,
     "delete-plan" => plans::delete,

@@ -117,7 +117,7 @@ fn plan_name(name: &str, request_key: &str) -> String {
 pub fn create(ctx: &Context, wanted: Wanted) -> Result<Plan, Error> {
     let name = plan_name(&wanted.name, &wanted.request_key);
     if let Some(plan) = find(&name)? {
-        return Ok(plan);
+        return plan.left(ctx);
     }
     let end = |bucket: &str| json!({ "storType": CONNECTOR, "bucketName": bucket });
     let filter = wanted.prefix.as_deref().filter(|prefix| !prefix.is_empty());
@@ -131,11 +131,27 @@ pub fn create(ctx: &Context, wanted: Wanted) -> Result<Plan, Error> {
     if !response.is_success() && api::said(&response).contains("duplicate name") {
         // Made by an earlier try whose request was taken in only after the look above.
         let gone = || Error::transient("the plan exists but is not listed yet").retry_after(SCHEDULING);
-        return find(&name)?.ok_or_else(gone);
+        return find(&name)?.ok_or_else(gone)?.left(ctx);
     }
     let plan: Plan = member(&response, "plan", &format!("make the plan `{name}`"))?;
     ctx.created("plan", &plan.id);
-    Ok(plan)
+    plan.left(ctx)
+}
+
+/// Takes a plan back.
+///
+/// # Errors
+/// As [`delete`].
+pub fn undo_create(ctx: &Context, plan: Plan) -> Result<(), Error> {
+    delete(ctx, PlanId { plan_id: Some(plan.id), name: None, request_key: None }).map(drop)
+}
+
+impl Plan {
+    /// The plan, with what taking it back needs.
+    fn left(self, ctx: &Context) -> Result<Self, Error> {
+        ctx.receipt(&self)?;
+        Ok(self)
+    }
 }
 
 fn find(name: &str) -> Result<Option<Plan>, Error> {

@@ -112,7 +112,7 @@ impl Store {
             Some(range) => span(range).filter(|(_, end)| *end < size).ok_or_else(|| s3_error!(InvalidRange))?,
             None => (0, size.saturating_sub(1)),
         };
-        let path = self.root.join(bucket.as_ref()).join(key.as_ref());
+        let path = self.path(bucket, key);
         let mut file = File::open(path).map_err(|error| s3_error!(error, NoSuchKey))?;
         file.seek(SeekFrom::Start(range.0)).map_err(S3Error::internal_error)?;
         let length = range.1 + 1 - range.0;
@@ -256,7 +256,7 @@ impl Store {
         };
         let _ = std::fs::rename(named(&format!(".upload-{id}.metadata.json")), named(".metadata.json"));
         std::fs::write(named(".internal.json"), serde_json::json!({ "e_tag": etag }).to_string())?;
-        let object = self.root.join(bucket).join(key);
+        let object = self.path(bucket, key);
         object.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         std::fs::rename(&whole, object)?;
         self.forget_upload(id)
@@ -291,13 +291,32 @@ impl Store {
         let mut hash = Md5::new();
         digests.iter().for_each(|digest| hash.update(digest));
         let etag = format!("{}-{}", hex::encode(hash.finalize()), digests.len());
-        let object = self.root.join(bucket).join(key);
+        let object = self.path(bucket, key);
         object.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         File::create(&object)?.set_len(size)?;
         let (b, k) = (URL_SAFE_NO_PAD.encode(bucket), URL_SAFE_NO_PAD.encode(key));
         let info = self.root.join(format!(".bucket-{b}.object-{k}.internal.json"));
         std::fs::write(info, serde_json::json!({ "e_tag": etag }).to_string())?;
         self.note_written(bucket, key, None).await.map_err(|error| anyhow::anyhow!("note the object: {error:?}"))
+    }
+}
+
+impl Store {
+    /// Stores this many objects of this length, each with other bytes, without any request.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub async fn plant_many(&self, bucket: &str, prefix: &str, objects: usize, bytes: usize) -> anyhow::Result<()> {
+        for number in 0..objects {
+            let key = format!("{prefix}{number:06}");
+            let path = self.path(bucket, &key);
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            let text = format!("{number:08}").repeat(bytes / 8 + 1);
+            std::fs::write(path, &text.as_bytes()[..bytes])?;
+            let noted = self.note_written(bucket, &key, None).await;
+            noted.map_err(|error| anyhow::anyhow!("note the object: {error:?}"))?;
+        }
+        Ok(())
     }
 }
 

@@ -148,6 +148,16 @@ impl Store {
         let _ = if refuse { books.refused.insert(key.to_owned()) } else { books.refused.remove(key) };
     }
 
+    /// Where an object, or a folder of objects, lies on the disk: a test can change it behind the server's back.
+    pub fn path(&self, bucket: &str, key: &str) -> PathBuf {
+        self.root.join(bucket).join(key)
+    }
+
+    /// An object's tags, as the field `x-amz-tagging` writes them.
+    pub fn tags(&self, bucket: &str, key: &str) -> Option<String> {
+        self.entry(bucket, key)?.tags
+    }
+
     /// Where a bucket was created, as its creator named it.
     pub fn location(&self, bucket: &str) -> Option<String> {
         self.books().locations.get(bucket).cloned()
