@@ -7,6 +7,7 @@ pub mod client;
 pub mod guests;
 pub mod language;
 pub mod migration;
+pub mod multicloud;
 pub mod s3;
 pub mod server;
 pub mod smtp;
