@@ -41,6 +41,10 @@ pub enum Kind {
     InvalidGrants,
     /// An `Idempotency-Key` came back with another request.
     IdempotencyKeyReused,
+    /// A webhook came without signature and token.
+    WebhookUnproved,
+    /// A webhook's signature or token is wrong.
+    WebhookRefused,
     /// A page of another site sent the request.
     CrossOrigin,
     /// No such route.
@@ -95,7 +99,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::MalformedJson,
         Self::BrokenBody,
         Self::InvalidParameter,
@@ -104,6 +108,8 @@ impl Kind {
         Self::InvalidPack,
         Self::InvalidGrants,
         Self::IdempotencyKeyReused,
+        Self::WebhookUnproved,
+        Self::WebhookRefused,
         Self::CrossOrigin,
         Self::UnknownRoute,
         Self::UnknownProblem,
@@ -158,6 +164,8 @@ impl Kind {
             Self::IdempotencyKeyReused => {
                 ("idempotency-key-reused", 422, "The idempotency key belongs to another request")
             }
+            Self::WebhookUnproved => ("webhook-unproved", 401, "The webhook does not prove who sent it"),
+            Self::WebhookRefused => ("webhook-refused", 403, "The webhook's signature or token is wrong"),
             Self::CrossOrigin => ("cross-origin", 403, "Requests from other sites are refused"),
             Self::UnknownRoute => ("unknown-route", 404, "There is no such route"),
             Self::UnknownProblem => ("unknown-problem", 404, "There is no such problem type"),

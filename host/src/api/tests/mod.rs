@@ -7,6 +7,7 @@ mod instances;
 mod posting;
 mod refused;
 mod stored;
+mod webhooks;
 
 use std::sync::Arc;
 
