@@ -4,6 +4,8 @@
 pub mod binaries;
 pub mod client;
 pub mod guests;
+pub mod jira;
+pub mod kubernetes;
 pub mod language;
 pub mod migration;
 pub mod s3;

@@ -19,11 +19,11 @@ use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
 use super::extract::{self, InQuery};
-use super::problem::{Kind, Problem};
+use super::problem::{Fault, Kind, Problem};
 use super::rooms::Rooms;
 use crate::coordinator::events::cloud_event::CloudEvent;
 use crate::coordinator::{EventError, InstanceError};
-use crate::model::{InstanceId, SecretName};
+use crate::model::{InstanceId, Json as Data, SecretName};
 
 /// The secret that a sender of Jira's webhooks has to know.
 const SECRET: &str = "jira-webhook";
@@ -71,36 +71,58 @@ pub struct Proof {
 }
 
 /// What of a webhook is read. Jira sends far more, and other members with each release.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Hook {
-    #[serde(default)]
-    issue: Option<HookIssue>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct HookIssue {
     key: String,
-    #[serde(default)]
-    fields: Option<HookFields>,
+    labels: Vec<String>,
+    category: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct HookFields {
-    #[serde(default)]
-    labels: Option<Vec<String>>,
-    #[serde(default)]
-    status: Option<HookStatus>,
+impl Hook {
+    /// The issue that a webhook is about; some are about none.
+    fn read(body: &Data) -> Result<Option<Self>, Problem> {
+        for place in ["", "/issue", "/issue/fields", "/issue/fields/status", "/issue/fields/status/statusCategory"] {
+            match body.pointer(place) {
+                Some(Data::Object(_)) => {}
+                None | Some(Data::Null) if !place.is_empty() => break,
+                _ => return Err(wrong(place, "is no object")),
+            }
+        }
+        if body.pointer("/issue").is_none_or(Data::is_null) {
+            return Ok(None);
+        }
+        let key = text(body, "/issue/key")?.ok_or_else(|| wrong("/issue/key", "is missing"))?;
+        let category = text(body, "/issue/fields/status/statusCategory/key")?;
+        Ok(Some(Self { key, labels: labels(body)?, category }))
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HookStatus {
-    status_category: HookCategory,
+fn labels(body: &Data) -> Result<Vec<String>, Problem> {
+    let place = "/issue/fields/labels";
+    let labels = match body.pointer(place) {
+        None | Some(Data::Null) => return Ok(Vec::new()),
+        Some(Data::Array(labels)) => labels,
+        Some(_) => return Err(wrong(place, "is no array")),
+    };
+    let text = |(index, label): (usize, &Data)| match label {
+        Data::String(text) => Ok(text.clone()),
+        _ => Err(wrong(&format!("{place}/{index}"), "is no text")),
+    };
+    labels.iter().take(LABELS_MAX).enumerate().map(text).collect()
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct HookCategory {
-    key: String,
+fn text(body: &Data, place: &str) -> Result<Option<String>, Problem> {
+    match body.pointer(place) {
+        None | Some(Data::Null) => Ok(None),
+        Some(Data::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong(place, "is no text")),
+    }
+}
+
+fn wrong(place: &str, message: &str) -> Problem {
+    let told = if place.is_empty() { "the body" } else { place };
+    Problem::new(Kind::InvalidBody, format!("this is no webhook of Jira: {told} {message}"))
+        .with([Fault::at(place, message)])
 }
 
 /// An issue that came to its end, and the instance that waits for it.
@@ -159,7 +181,7 @@ pub async fn hear_jira(
     if let Given::Signature(signature) = &given {
         check(is_signed(&secret, &body, signature))?;
     }
-    let Some(ticket) = ticket(&rooms, extract::parse(&body)?)? else {
+    let Some(ticket) = ticket(&rooms, Hook::read(&extract::parse(&body)?)?)? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     rooms.coordinator.take_events(vec![event(&ticket, &body)?]).await.map_err(|error| match error {
@@ -239,8 +261,8 @@ fn refused(why: &str) -> Problem {
 }
 
 /// The ticket, where the webhook is about the end of one whose instance waits.
-fn ticket(rooms: &Rooms, hook: Hook) -> Result<Option<HeardTicket>, Problem> {
-    let Some(ticket) = hook.issue.and_then(done) else { return Ok(None) };
+fn ticket(rooms: &Rooms, hook: Option<Hook>) -> Result<Option<HeardTicket>, Problem> {
+    let Some(ticket) = hook.and_then(done) else { return Ok(None) };
     match rooms.coordinator.instance(ticket.instance) {
         Ok(instance) => Ok((!instance.status.is_final()).then_some(ticket)),
         Err(InstanceError::NotFound(_)) => Ok(None),
@@ -249,17 +271,16 @@ fn ticket(rooms: &Rooms, hook: Hook) -> Result<Option<HeardTicket>, Problem> {
 }
 
 /// The issue, where it is done and belongs to exactly one instance.
-fn done(issue: HookIssue) -> Option<HeardTicket> {
-    let fields = issue.fields?;
-    let status = fields.status.map(|status| status.status_category.key).filter(|key| key == DONE)?;
-    let labels = fields.labels.unwrap_or_default();
-    let after = |label: &str, prefix: &str| label.strip_prefix(prefix).map(str::to_owned);
-    let instances: BTreeSet<InstanceId> =
-        labels.iter().take(LABELS_MAX).filter_map(|label| after(label, INSTANCE_LABEL)?.parse().ok()).collect();
+fn done(hook: Hook) -> Option<HeardTicket> {
+    let Hook { key, labels, category } = hook;
+    let status = category.filter(|key| key == DONE)?;
+    let instance_of = |label: &String| label.strip_prefix(INSTANCE_LABEL)?.parse().ok();
+    let instances: BTreeSet<InstanceId> = labels.iter().filter_map(instance_of).collect();
     let instance = *instances.first().filter(|_| instances.len() == 1)?;
     let short = |text: &str| !text.is_empty() && text.chars().count() <= TEXT_CHARS_MAX;
-    let workflow_name = labels.iter().filter_map(|label| after(label, WORKFLOW_LABEL)).find(|name| short(name));
-    short(&issue.key).then_some(HeardTicket { ticket_id: issue.key, instance, workflow_name, status })
+    let mut names = labels.iter().filter_map(|label| label.strip_prefix(WORKFLOW_LABEL));
+    let workflow_name = names.find(|name| short(name)).map(str::to_owned);
+    short(&key).then_some(HeardTicket { ticket_id: key, instance, workflow_name, status })
 }
 
 /// The event. Its identifier is that of the webhook's bytes: Jira repeats them as they are.
@@ -283,10 +304,9 @@ mod tests {
 
     const ONE: &str = "0199c1f0-0000-7000-8000-000000000001";
 
-    fn issue(category: &str, labels: &[&str]) -> HookIssue {
-        let fields =
-            json!({ "labels": labels, "status": { "name": "x", "statusCategory": { "key": category, "id": 3 } } });
-        serde_json::from_value(json!({ "key": "OPS-7", "fields": fields })).unwrap()
+    fn issue(category: &str, labels: &[&str]) -> Hook {
+        let fields = json!({ "labels": labels, "status": { "name": "x", "statusCategory": { "key": category } } });
+        Hook::read(&json!({ "issue": { "key": "OPS-7", "fields": fields } })).unwrap().unwrap()
     }
 
     #[test]

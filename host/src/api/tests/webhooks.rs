@@ -145,7 +145,9 @@ async fn a_body_that_is_none_is_refused_with_its_place() {
     check(r#"{"issue":{"key":"A-1","fields":[]}}"#, "invalid-body", "/issue/fields").await;
     check(r#"{"issue":{"key":"A-1","fields":{"labels":"a"}}}"#, "invalid-body", "/issue/fields/labels").await;
     check(r#"{"issue":{"key":"A-1","fields":{"labels":[1]}}}"#, "invalid-body", "/issue/fields/labels/0").await;
-    check(r#"{"issue":{"key":"A-1","fields":{"status":{}}}}"#, "invalid-body", "statusCategory").await;
+    check(r#"{"issue":{"key":"A-1","fields":{"status":{"statusCategory":3}}}}"#, "invalid-body", "statusCategory")
+        .await;
+    check(r#"{"issue":["A-1"]}"#, "invalid-body", "no object").await;
     let deep = format!("{{\"x\":{}", "[".repeat(10_000));
     check(&deep, "malformed-json", "recursion").await;
     check(&"x".repeat((4 << 20) + 1), "body-too-large", "4 MiB").await;
