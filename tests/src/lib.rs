@@ -5,6 +5,8 @@ pub mod backstage;
 pub mod binaries;
 pub mod client;
 pub mod guests;
+pub mod jira;
+pub mod kubernetes;
 pub mod language;
 pub mod migration;
 pub mod multicloud;

@@ -25,6 +25,7 @@ pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod tasks;
+pub mod webhooks;
 pub mod workflows;
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
     about, backstage, cloud_events, connections, diagrams, events, grants, instances, notifications, packs, schemas,
-    secrets, services, tasks, workflows,
+    secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -62,6 +62,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(tasks::list_logs))
         .routes(routes!(events::follow_instance))
         .routes(routes!(events::follow_all, cloud_events::post_events))
+        .routes(routes!(webhooks::hear_jira))
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
         .routes(routes!(secrets::list_secrets))

@@ -8,6 +8,7 @@ mod notifications;
 mod posting;
 mod refused;
 mod stored;
+mod webhooks;
 
 use std::sync::Arc;
 
