@@ -6,9 +6,12 @@ pub mod client;
 pub mod guests;
 pub mod language;
 pub mod migration;
+pub mod move2kube;
+pub mod mta;
 pub mod s3;
 pub mod server;
 pub mod soda;
+pub mod stage;
 
 use std::sync::Once;
 
