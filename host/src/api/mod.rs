@@ -12,6 +12,7 @@ pub mod diagrams;
 pub mod edge;
 pub mod events;
 pub mod extract;
+pub mod follow_ups;
 pub mod grants;
 pub mod instances;
 pub mod list;

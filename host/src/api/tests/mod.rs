@@ -2,6 +2,7 @@
 
 mod diagrams;
 mod documented;
+mod follow_ups;
 mod following;
 mod instances;
 mod notifications;
