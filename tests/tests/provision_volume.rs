@@ -6,7 +6,7 @@ use std::time::Duration;
 use orchestrator_tests::binaries::Binaries;
 use orchestrator_tests::client::Rest;
 use orchestrator_tests::server::Server;
-use orchestrator_tests::soda::{Conduct, Fault, MOMENT, Pace, Soda, TOKEN, TOKEN_HEADER, Trouble};
+use orchestrator_tests::soda::{Change, Conduct, Fault, MOMENT, Pace, Soda, TOKEN, TOKEN_HEADER, Trouble};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -118,8 +118,8 @@ async fn whatever_fails_leaves_nothing_behind() {
     ];
     for (story, volume, attachment, kind) in cases {
         scene.renew(Pace::After(MOMENT)).await;
-        scene.soda.next_volume(*volume);
-        scene.soda.next_attachment(*attachment);
+        scene.soda.next(Change::Volume, *volume);
+        scene.soda.next(Change::Attachment, *attachment);
         let more = json!({"deadlineMinutes": 0.01, "cleanupMinutes": 0.02});
         let summary = scene.run(more, story).await;
         assert_eq!(summary["status"], "faulted", "{story}: {summary}");
@@ -138,7 +138,7 @@ async fn whatever_fails_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_is_created_for_ever_ends_by_its_deadline() {
     let scene = Scene::start().await;
-    scene.soda.next_volume(Conduct::Stuck);
+    scene.soda.next(Change::Volume, Conduct::Stuck);
     let summary = scene.run(json!({"deadlineMinutes": 0.01, "cleanupMinutes": 0.01}), "stuck").await;
     assert_eq!(summary["status"], "faulted", "{summary}");
     let detail = summary["error"]["detail"].as_str().expect("a detail");
@@ -164,8 +164,8 @@ async fn a_service_in_trouble_is_asked_again_and_no_volume_is_made_twice() {
                 scene.soda.fault(if after_effect { fault.after_effect() } else { fault });
                 let summary = scene.run(json!({}), &story).await;
                 assert_eq!(summary["status"], "completed", "{story}: {summary}");
-                assert_eq!(scene.soda.volumes_ever(), 1, "{story}");
-                assert_eq!(scene.soda.attachments_ever(), 1, "{story}");
+                assert_eq!(scene.soda.made().volumes, 1, "{story}");
+                assert_eq!(scene.soda.made().attachments, 1, "{story}");
             }
         }
     }
@@ -188,8 +188,8 @@ async fn a_server_killed_at_random_moments_makes_one_volume() {
         }
         let summary = scene.rest().ended(&id, WITHIN).await.expect("it ends");
         assert_eq!(summary["status"], "completed", "seed {seed}, round {round}: {summary}");
-        assert_eq!(scene.soda.volumes_ever(), 1, "seed {seed}, round {round}");
-        assert_eq!(scene.soda.attachments_ever(), 1, "seed {seed}, round {round}");
+        assert_eq!(scene.soda.made().volumes, 1, "seed {seed}, round {round}");
+        assert_eq!(scene.soda.made().attachments, 1, "seed {seed}, round {round}");
     }
 }
 
