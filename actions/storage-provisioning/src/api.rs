@@ -150,6 +150,12 @@ pub(crate) fn refused(response: &Response, doing: &str, cure: &str) -> Error {
     }
 }
 
+/// Whether a refusal was about a state, in the API's words. Where the state allows it by the time somebody looks, it has
+/// settled in between, and asking again is all there is to do.
+pub(crate) fn is_about_state(error: &Error) -> bool {
+    error.problem.detail.contains("status")
+}
+
 /// The same refusal, worth another try when what it is about has settled.
 pub(crate) fn unsettled(error: Error) -> Error {
     Error::transient(error.problem.detail).retry_after(SETTLE)

@@ -190,7 +190,7 @@ fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
     let Some(attachment) = api::read::<Attachment>(ATTACHMENTS, id)? else { return Ok(DELETED) };
     match attachment.status.as_str() {
         DELETING => Ok(DELETING),
-        "creating" => Err(api::unsettled(error)),
+        "creating" | "available" | ERROR => Err(api::unsettled(error)),
         _ => Err(error),
     }
 }
@@ -222,6 +222,7 @@ impl AttachVolume {
         match volumes::read(&self.volume_id) {
             Ok(None) => api::missing("volume", &self.volume_id),
             Ok(Some(volume)) if volume.is_changing() && volume.status != DELETING => api::unsettled(error),
+            Ok(Some(volume)) if volume.status == "available" && api::is_about_state(&error) => api::unsettled(error),
             _ => error,
         }
     }

@@ -224,7 +224,7 @@ fn the_component_serves_its_actions_by_name_and_phase() {
 fn the_create_attach_race_is_another_try_and_any_other_refusal_is_not() {
     let words = "only the status of volume is available, attachment can be created";
     for (state, transient) in
-        [("creating", true), ("attaching", true), ("extending", true), ("available", false), ("deleting", false)]
+        [("creating", true), ("attaching", true), ("extending", true), ("available", true), ("deleting", false)]
     {
         let outside = Outside::new();
         outside.expect("GET", LIST, Reply::json(200, json!([])));

@@ -173,7 +173,7 @@ fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
     let Some(snapshot) = api::read::<Snapshot>(SNAPSHOTS, id)? else { return Ok(DELETED) };
     match snapshot.status.as_str() {
         DELETING => Ok(DELETING),
-        "creating" => Err(api::unsettled(error)),
+        "creating" | "available" | "error" => Err(api::unsettled(error)),
         _ => Err(error),
     }
 }
@@ -228,6 +228,7 @@ impl CreateSnapshot {
         match volumes::read(&self.volume_id) {
             Ok(None) => api::missing("volume", &self.volume_id),
             Ok(Some(volume)) if volume.is_changing() && volume.status != DELETING => api::unsettled(error),
+            Ok(Some(volume)) if volume.can_be_used() && api::is_about_state(&error) => api::unsettled(error),
             _ => error,
         }
     }

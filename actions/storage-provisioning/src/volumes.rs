@@ -236,6 +236,7 @@ fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
     match volume.status.as_str() {
         DELETING => Ok(DELETING),
         _ if volume.is_changing() => Err(api::unsettled(error)),
+        "available" | "error" if api::is_about_state(&error) => Err(api::unsettled(error)),
         "inUse" if attachments::find(id, None)?.is_empty() => Err(unreleased(id)),
         _ => Err(error),
     }
@@ -300,6 +301,11 @@ impl Volume {
     /// Whether its state ends by itself.
     pub(crate) fn is_changing(&self) -> bool {
         CHANGING.contains(&self.status.as_str())
+    }
+
+    /// Whether snapshots can be taken of it.
+    pub(crate) fn can_be_used(&self) -> bool {
+        matches!(self.status.as_str(), "available" | "inUse")
     }
 
     fn in_state(id: &str, status: &str) -> Self {

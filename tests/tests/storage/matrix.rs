@@ -60,7 +60,6 @@ async fn tell(story: Story, fault: Option<Fault>) -> Told {
     }
     let ran = scene.run(story.workflow, (story.order)(&scene)).await;
     let requests = scene.soda.requests().into_iter().skip(asked).map(|seen| seen.method).collect();
-    scene.soda.advance();
     let made = difference(scene.soda.made(), earlier);
     Told { ran, before, after: scene.standing(), made, requests, scene }
 }
@@ -105,7 +104,8 @@ async fn check_case(story: Story, happy: Made, (nth, trouble, after_effect): (u3
     }
     let (kind, status, detail) = told.ran.failed();
     assert!(!passes(trouble), "{name}: it passes by itself, but the order ended with {kind} {status}: {detail}");
-    if let Trouble::Status(sent) = trouble {
+    // Who is told falsely that something is not there may stumble over it later.
+    if let Trouble::Status(sent @ (400..=403 | 409)) = trouble {
         assert_eq!(status, sent, "{name}: {kind}: {detail}");
     }
     assert!(detail.len() > 20, "{name}: it is told why: {detail}");
