@@ -7,7 +7,6 @@
 mod fault;
 pub mod native;
 mod rules;
-pub mod script;
 mod serve;
 mod world;
 

@@ -20,25 +20,13 @@ use orchestrator_sdk::{Change, Error, Reaction};
 use super::{Exchange, Soda};
 use crate::binaries::root;
 
-/// Who answers the requests of actions.
-pub trait Answers: Send + Sync + 'static {
-    /// What comes of a request of this instance.
-    fn answer(&self, instance: &str, sent: &Sent) -> Answer;
-
-    /// An answer in the place of a whole call.
-    fn call(&self, _action: &str, _arguments: &Json) -> Option<Result<Json, Failure>> {
-        None
-    }
-}
-
-impl Answers for Soda {
-    fn answer(&self, _: &str, sent: &Sent) -> Answer {
-        match self.exchange(&sent.method, &sent.target, sent.body.as_deref().unwrap_or_default()) {
-            Exchange::Answered { status, body } => Answer::bytes(status, body),
-            Exchange::Hung => Answer::timeout(),
-            Exchange::Broken => Answer::interrupted(),
-            Exchange::Refused => Answer::unavailable(),
-        }
+/// What comes of an action's request.
+fn answer(soda: &Soda, sent: &Sent) -> Answer {
+    match soda.exchange(&sent.method, &sent.target, sent.body.as_deref().unwrap_or_default()) {
+        Exchange::Answered { status, body } => Answer::bytes(status, body),
+        Exchange::Hung => Answer::timeout(),
+        Exchange::Broken => Answer::interrupted(),
+        Exchange::Refused => Answer::unavailable(),
     }
 }
 
@@ -71,8 +59,8 @@ impl Bench {
     }
 
     /// Runs a workflow to its end; waits take no time.
-    pub async fn run(&self, workflow: &str, input: Json, answers: Arc<dyn Answers>) -> (Outcome, Ledger) {
-        let perform = Arc::new(Native { answers, ledger: Mutex::default() });
+    pub async fn run(&self, workflow: &str, input: Json, soda: Arc<Soda>) -> (Outcome, Ledger) {
+        let perform = Arc::new(Native { soda, ledger: Mutex::default() });
         let end = format!("/{workflow}.yaml");
         let (path, text) = self.texts.iter().find(|(path, _)| path.ends_with(&end)).expect("a workflow of the pack");
         let plan = Plan {
@@ -97,7 +85,7 @@ impl Bench {
 
 /// Runs actions as plain functions.
 struct Native {
-    answers: Arc<dyn Answers>,
+    soda: Arc<Soda>,
     ledger: Mutex<Ledger>,
 }
 
@@ -106,8 +94,8 @@ impl Native {
         let action = attempt.call.callee.action().expect("workflows of this pack call actions alone");
         let instance = attempt.instance.to_string();
         let outside = Outside::new();
-        let (answers, asking) = (self.answers.clone(), instance.clone());
-        outside.answer_with(move |sent| answers.answer(&asking, sent));
+        let soda = self.soda.clone();
+        outside.answer_with(move |sent| answer(&soda, sent));
         storage_provisioning::serve_action(Invocation {
             action: action.action.to_string(),
             phase,
@@ -132,10 +120,6 @@ impl Native {
     }
 
     fn ran(&self, attempt: &Attempt) -> Result<Success, Failure> {
-        let action = attempt.call.callee.action().expect("workflows of this pack call actions alone");
-        if let Some(answer) = self.answers.call(action.action.as_str(), &attempt.call.arguments) {
-            return answer.map(|output| Success { output, ..Success::default() });
-        }
         match self.serve(attempt, Phase::Run(attempt.call.arguments.to_string())).map_err(failure)? {
             Reply::Succeeded(left) => Ok(self.success(left)),
             other => panic!("a run answered {other:?}"),

@@ -1,12 +1,9 @@
-//! Each service does what it says, slow or fast, once or twice; and every case of the pack's own tests holds.
+//! Each service does what it says, slow or fast, once or twice.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use orchestrator_host::model::ResourceChange::{Created, Deleted};
-use orchestrator_tests::binaries::root;
 use orchestrator_tests::soda::Pace;
-use orchestrator_tests::soda::script::check_file;
 use serde_json::{Value, json};
 
 use super::scenes::Scene;
@@ -172,47 +169,5 @@ async fn a_slow_service_is_waited_for() {
         scene.run("detach-volume", json!({"volumeId": id})).await.completed();
         scene.run("retire-volume", json!({"volumeId": id, "deleteSnapshots": true})).await.completed();
         assert_eq!(scene.soda.volumes().len(), 1, "only the provisioned one is left");
-    }
-}
-
-/// Tasks that no case has to enter: what a case would have to make is only an outage in the middle of cleaning up, which
-/// the matrix of faults does for each request.
-const UNCOVERED: [&str; 0] = [];
-
-#[tokio::test]
-async fn every_case_of_the_pack_s_tests_holds_and_together_they_enter_every_task() {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(root().join("packs/storage/tests"))
-        .expect("the pack has tests")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    files.sort();
-    let mut covered = BTreeSet::new();
-    for file in &files {
-        let (workflow, entered) = check_file(file).await;
-        covered.extend(entered.into_iter().map(|task| (workflow.clone(), task)));
-    }
-    let mut missing = Vec::new();
-    for entry in std::fs::read_dir(root().join("packs/storage/workflows")).expect("workflows") {
-        let path = entry.expect("an entry").path();
-        let workflow = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
-        let text = std::fs::read_to_string(&path).expect("a workflow");
-        let text: Value = serde_yaml::from_str(&text).expect("YAML");
-        let mut names = Vec::new();
-        tasks(&text["do"], &mut names);
-        missing.extend(names.into_iter().map(|name| (workflow.clone(), name)).filter(|task| !covered.contains(task)));
-    }
-    missing.retain(|(_, task)| !UNCOVERED.contains(&task.as_str()));
-    assert_eq!(missing, [], "tasks that no case enters");
-}
-
-/// The names of all tasks of a list, at any depth.
-fn tasks(list: &Value, names: &mut Vec<String>) {
-    for task in list.as_array().into_iter().flatten() {
-        for (name, body) in task.as_object().into_iter().flatten() {
-            names.push(name.clone());
-            tasks(&body["do"], names);
-            tasks(&body["try"], names);
-            tasks(&body["catch"]["do"], names);
-        }
     }
 }
