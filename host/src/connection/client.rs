@@ -12,9 +12,11 @@ use url::Url;
 
 use super::authentication::{authenticate, reserves};
 use super::declaration::Connection;
+use super::mail::Mailer;
 use super::secrets::SecretStore;
 use super::signature::SignedBody;
-pub use super::transport::{Incoming, Payload, SendError};
+use super::transport::Carrier;
+pub use super::transport::{Incoming, Payload, SendError, StandIn};
 use super::{target, transport};
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::ConnectionName;
@@ -27,8 +29,10 @@ pub struct Client {
     name: ConnectionName,
     declaration: Connection,
     secrets: SecretStore,
-    http: reqwest::Client,
+    carrier: Carrier,
     places: Arc<Semaphore>,
+    /// Of a connection of kind `smtp`.
+    mailer: Option<Mailer>,
 }
 
 /// A request on its way out, below a connection's base URL.
@@ -60,14 +64,40 @@ impl Client {
     /// # Errors
     /// The certificates cannot be used; the text says why.
     pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
-        let http = transport::client(declaration.ca_certificates.as_deref(), None)?;
+        let carrier = Carrier::Network(transport::client(declaration.ca_certificates.as_deref(), None)?);
+        let mut client = Self::over(name, declaration, secrets, carrier);
+        client.mailer = client.new_mailer()?;
+        Ok(client)
+    }
+
+    /// The client of a connection behind which nobody is but `stand_in`.
+    pub fn standing_in(
+        name: ConnectionName,
+        declaration: Connection,
+        secrets: SecretStore,
+        stand_in: Arc<dyn StandIn>,
+    ) -> Self {
+        Self::over(name, declaration, secrets, Carrier::StandIn(stand_in))
+    }
+
+    fn over(name: ConnectionName, declaration: Connection, secrets: SecretStore, carrier: Carrier) -> Self {
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
-        Ok(Self { name, declaration, secrets, http, places })
+        Self { name, declaration, secrets, carrier, places, mailer: None }
+    }
+
+    fn new_mailer(&self) -> Result<Option<Mailer>, String> {
+        let Some(settings) = &self.declaration.mail else { return Ok(None) };
+        Mailer::new(&self.name, &self.declaration, settings, self.secrets.clone(), self.places.clone()).map(Some)
     }
 
     /// The connection's name as the admin gave it.
     pub fn name(&self) -> &ConnectionName {
         &self.name
+    }
+
+    /// What sends mail, where the connection is of kind `smtp`.
+    pub fn mailer(&self) -> Option<&Mailer> {
+        self.mailer.as_ref()
     }
 
     /// Response bytes that a guest may receive at once.
@@ -80,6 +110,10 @@ impl Client {
     /// # Errors
     /// [`SendError::Invalid`]: the target or a field is not allowed; the text says what to change.
     pub fn check(&self, outgoing: &Outgoing) -> Result<(), SendError> {
+        if self.mailer.is_some() {
+            let text = "send mail through this connection, not requests: it leads to a mail server";
+            return Err(SendError::Invalid(text.to_owned()));
+        }
         self.url(&outgoing.target)?;
         match outgoing.headers.keys().find(|name| reserves(&self.declaration.authentication, name)) {
             Some(name) => Err(SendError::Invalid(refusal(name))),
@@ -105,7 +139,8 @@ impl Client {
         };
         let (url, headers) = self.authenticated(&outgoing)?;
         let Outgoing { method, payload, .. } = outgoing;
-        let mut incoming = transport::send(&self.http, method, url, headers, payload, deadline, Some(permit)).await?;
+        let mut incoming =
+            transport::send(&self.carrier, method, url, headers, payload, deadline, Some(permit)).await?;
         self.clean(&mut incoming.headers);
         Ok(incoming)
     }
