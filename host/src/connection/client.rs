@@ -15,7 +15,8 @@ use super::declaration::Connection;
 use super::mail::Mailer;
 use super::secrets::SecretStore;
 use super::signature::SignedBody;
-pub use super::transport::{Incoming, Payload, SendError};
+use super::transport::Carrier;
+pub use super::transport::{Incoming, Payload, SendError, StandIn};
 use super::{target, transport};
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::ConnectionName;
@@ -28,7 +29,7 @@ pub struct Client {
     name: ConnectionName,
     declaration: Connection,
     secrets: SecretStore,
-    http: reqwest::Client,
+    carrier: Carrier,
     places: Arc<Semaphore>,
     /// Of a connection of kind `smtp`.
     mailer: Option<Mailer>,
@@ -63,13 +64,30 @@ impl Client {
     /// # Errors
     /// The certificates cannot be used; the text says why.
     pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
-        let http = transport::client(declaration.ca_certificates.as_deref(), None)?;
+        let carrier = Carrier::Network(transport::client(declaration.ca_certificates.as_deref(), None)?);
+        let mut client = Self::over(name, declaration, secrets, carrier);
+        client.mailer = client.make_mailer()?;
+        Ok(client)
+    }
+
+    /// The client of a connection behind which nobody is but `stand_in`.
+    pub fn standing_in(
+        name: ConnectionName,
+        declaration: Connection,
+        secrets: SecretStore,
+        stand_in: Arc<dyn StandIn>,
+    ) -> Self {
+        Self::over(name, declaration, secrets, Carrier::StandIn(stand_in))
+    }
+
+    fn over(name: ConnectionName, declaration: Connection, secrets: SecretStore, carrier: Carrier) -> Self {
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
-        let mailer = match &declaration.mail {
-            Some(settings) => Some(Mailer::new(&name, &declaration, settings, secrets.clone(), places.clone())?),
-            None => None,
-        };
-        Ok(Self { name, declaration, secrets, http, places, mailer })
+        Self { name, declaration, secrets, carrier, places, mailer: None }
+    }
+
+    fn make_mailer(&self) -> Result<Option<Mailer>, String> {
+        let Some(settings) = &self.declaration.mail else { return Ok(None) };
+        Mailer::new(&self.name, &self.declaration, settings, self.secrets.clone(), self.places.clone()).map(Some)
     }
 
     /// The connection's name as the admin gave it.
@@ -92,7 +110,7 @@ impl Client {
     /// # Errors
     /// [`SendError::Invalid`]: the target or a field is not allowed; the text says what to change.
     pub fn check(&self, outgoing: &Outgoing) -> Result<(), SendError> {
-        if self.mailer.is_some() {
+        if self.declaration.mail.is_some() {
             let text = "send mail through this connection, not requests: it leads to a mail server";
             return Err(SendError::Invalid(text.to_owned()));
         }
@@ -121,7 +139,8 @@ impl Client {
         };
         let (url, headers) = self.authenticated(&outgoing)?;
         let Outgoing { method, payload, .. } = outgoing;
-        let mut incoming = transport::send(&self.http, method, url, headers, payload, deadline, Some(permit)).await?;
+        let mut incoming =
+            transport::send(&self.carrier, method, url, headers, payload, deadline, Some(permit)).await?;
         self.clean(&mut incoming.headers);
         Ok(incoming)
     }
