@@ -211,10 +211,13 @@ fn step(doing: &'static str, given: bool) -> impl FnOnce(lettre::transport::smtp
 
 /// Whether TLS is at fault; some of its errors come wrapped in one of reading.
 fn is_tls(error: &lettre::transport::smtp::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let tls = |cause: &(dyn Error + 'static)| {
+    let mut source = error.source();
+    while let Some(cause) = source {
         let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>())
-    };
-    error.is_tls() || causes.into_iter().any(tls)
+        if cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        source = cause.source();
+    }
+    error.is_tls()
 }
