@@ -12,6 +12,7 @@ pub mod diagrams;
 pub mod edge;
 pub mod events;
 pub mod extract;
+pub mod follow_ups;
 pub mod grants;
 pub mod instances;
 pub mod list;
@@ -25,6 +26,7 @@ pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod tasks;
+pub mod webhooks;
 pub mod workflows;
 
 use std::sync::Arc;

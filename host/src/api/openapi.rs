@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, grants, instances, notifications, packs, schemas,
-    secrets, services, tasks, workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
+    schemas, secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -56,12 +56,15 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(instances::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
+        .routes(routes!(follow_ups::list_follow_ups))
+        .routes(routes!(follow_ups::order_follow_up))
         .routes(routes!(diagrams::draw_instance))
         .routes(routes!(tasks::list_tasks))
         .routes(routes!(tasks::list_history))
         .routes(routes!(tasks::list_logs))
         .routes(routes!(events::follow_instance))
         .routes(routes!(events::follow_all, cloud_events::post_events))
+        .routes(routes!(webhooks::hear_jira))
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
         .routes(routes!(secrets::list_secrets))

@@ -42,6 +42,10 @@ pub enum Kind {
     InvalidGrants,
     /// An `Idempotency-Key` came back with another request.
     IdempotencyKeyReused,
+    /// A webhook came without signature and token.
+    WebhookUnproved,
+    /// A webhook's signature or token is wrong.
+    WebhookRefused,
     /// A page of another site sent the request.
     CrossOrigin,
     /// No such route.
@@ -98,7 +102,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::MalformedJson,
         Self::BrokenBody,
         Self::InvalidParameter,
@@ -107,6 +111,8 @@ impl Kind {
         Self::InvalidPack,
         Self::InvalidGrants,
         Self::IdempotencyKeyReused,
+        Self::WebhookUnproved,
+        Self::WebhookRefused,
         Self::CrossOrigin,
         Self::UnknownRoute,
         Self::UnknownProblem,
@@ -162,6 +168,8 @@ impl Kind {
             Self::IdempotencyKeyReused => {
                 ("idempotency-key-reused", 422, "The idempotency key belongs to another request")
             }
+            Self::WebhookUnproved => ("webhook-unproved", 401, "The webhook does not prove who sent it"),
+            Self::WebhookRefused => ("webhook-refused", 403, "The webhook's signature or token is wrong"),
             Self::CrossOrigin => ("cross-origin", 403, "Requests from other sites are refused"),
             Self::UnknownRoute => ("unknown-route", 404, "There is no such route"),
             Self::UnknownProblem => ("unknown-problem", 404, "There is no such problem type"),

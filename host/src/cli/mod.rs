@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod error;
 mod events;
+mod follow_up;
 mod grant;
 mod input;
 mod instance;

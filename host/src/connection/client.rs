@@ -66,7 +66,7 @@ impl Client {
     pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
         let carrier = Carrier::Network(transport::client(declaration.ca_certificates.as_deref(), None)?);
         let mut client = Self::over(name, declaration, secrets, carrier);
-        client.mailer = client.make_mailer()?;
+        client.mailer = client.new_mailer()?;
         Ok(client)
     }
 
@@ -85,7 +85,7 @@ impl Client {
         Self { name, declaration, secrets, carrier, places, mailer: None }
     }
 
-    fn make_mailer(&self) -> Result<Option<Mailer>, String> {
+    fn new_mailer(&self) -> Result<Option<Mailer>, String> {
         let Some(settings) = &self.declaration.mail else { return Ok(None) };
         Mailer::new(&self.name, &self.declaration, settings, self.secrets.clone(), self.places.clone()).map(Some)
     }

@@ -2,12 +2,14 @@
 
 mod diagrams;
 mod documented;
+mod follow_ups;
 mod following;
 mod instances;
 mod notifications;
 mod posting;
 mod refused;
 mod stored;
+mod webhooks;
 
 use std::sync::Arc;
 
