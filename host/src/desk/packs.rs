@@ -43,6 +43,8 @@ pub struct Given {
     pub ways: Ways,
     /// Secrets by name.
     pub secrets: BTreeMap<SecretName, Vec<u8>>,
+    /// Connections that were declared whole, by the name that a pack gives them.
+    pub connections: BTreeMap<ConnectionName, Connection>,
 }
 
 impl Packs {
@@ -97,6 +99,9 @@ impl Packs {
             // A host with a dot is no connection's name.
             let Ok(name) = ConnectionName::parse(name) else { continue };
             self.connections.put(&name, connection(url)?).await.map_err(text)?;
+        }
+        for (name, declaration) in &given.connections {
+            self.connections.put(name, declaration.clone()).await.map_err(text)?;
         }
         Ok(())
     }

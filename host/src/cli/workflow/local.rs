@@ -49,7 +49,7 @@ pub(super) struct Local {
 
 /// A secret's value, which is never shown.
 #[derive(Clone)]
-pub(super) struct Value(Vec<u8>);
+pub(in crate::cli) struct Value(pub(in crate::cli) Vec<u8>);
 
 impl std::fmt::Debug for Value {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -122,12 +122,12 @@ impl Local {
         let ways = Ways { allowed: self.hosts.clone(), mapped: self.maps.clone() };
         let secrets: BTreeMap<_, _> =
             self.secrets.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
-        Given { folders: desk.packs.clone(), ways, secrets }
+        Given { folders: desk.packs.clone(), ways, secrets, connections: BTreeMap::new() }
     }
 }
 
 /// What a run gave, as data.
-pub(super) fn data(outcome: &Outcome) -> Json {
+pub(in crate::cli) fn data(outcome: &Outcome) -> Json {
     let mut data = json!({
         "status": outcome.status, "output": outcome.output, "error": outcome.error, "tasks": outcome.tasks,
     });
@@ -137,7 +137,7 @@ pub(super) fn data(outcome: &Outcome) -> Json {
     data
 }
 
-fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> {
+pub(in crate::cli) fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> {
     line(&format!("status: {}", outcome.status.as_str()))?;
     let pretty = |value: &Json| serde_json::to_string_pretty(value).expect("JSON can always be written as text");
     for part in ["output", "error"].iter().filter(|part| !data[**part].is_null()) {
@@ -150,7 +150,7 @@ fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> 
 }
 
 /// What the exit code says.
-pub(super) fn verdict(outcome: &Outcome) -> Result<(), Error> {
+pub(in crate::cli) fn verdict(outcome: &Outcome) -> Result<(), Error> {
     use crate::desk::Status;
     let error = || {
         let error = outcome.error.as_ref();
@@ -202,7 +202,7 @@ fn mapping(text: &str) -> Result<(String, Url), String> {
     }
 }
 
-fn secret(text: &str) -> Result<(SecretName, Value), String> {
+pub(in crate::cli) fn secret(text: &str) -> Result<(SecretName, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE or NAME=@FILE")?;
     let name = SecretName::parse(name).map_err(|error| error.to_string())?;
     let value = match value.strip_prefix('@') {
