@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::clock::DeskClock;
 use super::idle::{Counted, Idle};
+use super::pack_test::with_instance;
 use super::{Outcome, TaskRun, Time};
 use crate::clock::Clock as _;
 use crate::coordinator::events::cloud_event::CloudEvent;
@@ -345,8 +346,9 @@ impl Run<'_> {
         }
     }
 
-    /// Gives the instance an event, as somebody outside would.
+    /// Gives the instance an event, as somebody outside would; `${instance}` in it stands for the instance.
     async fn deliver(&self, event: Json, number: usize) -> Result<(), String> {
+        let event = with_instance(&event, &self.id.to_string());
         let event = CloudEvent::structured(completed(event, number))
             .map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
         self.coordinator.take_events(vec![event]).await.map_err(|error| error.to_string())?;

@@ -21,13 +21,13 @@ use crate::model::{ComponentName, Digest};
 pub const TARGET: &str = "wasm32-wasip2";
 
 /// What decides about the output besides the source. Small code, because a component is compiled again on the server;
-/// no names and no positions, because they would bring the build's folders into the file.
+/// the names of functions, for backtraces; no positions, because they would bring the build's folders into the file.
 const PROFILE: [(&str, &str); 7] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
     ("CARGO_PROFILE_RELEASE_LTO", "fat"),
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "none"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "debuginfo"),
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "false"),
 ];

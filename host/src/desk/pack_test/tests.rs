@@ -192,8 +192,8 @@ async fn events_and_a_cancellation_come_from_the_file() {
   - rest: { wait: P1D }
 ";
     let heard = "  - name: heard
-    events: [ { type: other }, { type: paid, data: { by: ann } } ]
-    expect: { status: completed, output: [ { by: ann } ] }
+    events: [ { type: other }, { type: paid, data: { by: ann, of: '${instance}' } } ]
+    expect: { status: completed, output: [ { by: ann, of: '${instance}' } ] }
   - name: cancelled
     events: [ { type: paid, data: {} } ]
     cancel: rest
