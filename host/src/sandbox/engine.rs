@@ -17,8 +17,9 @@ const FIBER_STACK_BYTES: usize = 2 << 20;
 /// Core instances of one component: its module, its adapters and shims. What JavaScript is compiled to has 13.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 24;
 
-/// Memories and tables of one component; ordinary guests have one memory and up to two tables.
-const MEMORIES_PER_COMPONENT: u32 = 2;
+/// Memories and tables of one component; ordinary guests have one memory and up to two tables, those of JavaScript have
+/// three memories and take the places of three.
+const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 8;
 
 /// Bytes of a memory, a table and a stack that are cleared by writing, so that the next guest finds them mapped: for so

@@ -72,7 +72,7 @@ impl Run {
         let given = self.given();
         let own = Folders::read([self.folder.as_path()]).map_err(Error::Failed)?;
         let pack = own.names.first().cloned().ok_or_else(|| Error::Failed("there is no pack".to_owned()))?;
-        let (path, text) = self.text(&pack, &own)?;
+        let (path, text) = self.text(&pack, &own, &input)?;
         let packs = Packs::open(&given, tools.clone()).await.map_err(Error::Failed)?;
         let performer = Arc::new(packs.performer(&given).map_err(Error::Failed)?);
         let plan = Plan {
@@ -105,7 +105,7 @@ impl Run {
     }
 
     /// The text that is run: the workflow's own, or one that only calls the action.
-    fn text(&self, pack: &PackName, own: &Folders) -> Result<(String, String), Error> {
+    fn text(&self, pack: &PackName, own: &Folders, input: &Json) -> Result<(String, String), Error> {
         let Some(action) = &self.action else {
             let name = self.workflow.as_ref().map_or("", WorkflowName::as_str);
             let found = own.workflows.iter().find(|(_, text)| name_of(text).as_deref() == Some(name));
@@ -115,7 +115,12 @@ impl Run {
             });
         };
         let document = json!({ "dsl": "1.0.3", "namespace": pack, "name": "run-action", "version": "1.0.0" });
-        let call = json!([{ action.as_str(): { "call": action, "with": "${ . }" } }]);
+        let members = input.as_object().ok_or_else(|| {
+            Error::Usage("the input of an action is an object: write `--input '{\"name\": …}'`".to_owned())
+        })?;
+        // By expressions, so that no value is taken for one itself.
+        let with = members.keys().map(|name| (name.clone(), json!(format!("${{ .[{}] }}", json!(name)))));
+        let call = json!([{ action.as_str(): { "call": action, "with": with.collect::<serde_json::Map<_, _>>() } }]);
         // JSON is YAML.
         let text = json!({ "document": document, "do": call });
         Ok((format!("the action `{action}`"), text.to_string()))
