@@ -49,7 +49,9 @@ async fn every_pack_passes_its_own_tests_also_over_a_crash_at_each_record() {
             }
             Err(BenchError::Failed(reason)) => panic!("{name}: {reason}"),
         };
-        assert!(test.cases() > 0, "{name} has no tests");
+        if test.cases() == 0 {
+            failed.push(format!("{name} has no tests\n"));
+        }
         let options = Options { case: None, crash: true };
         let report =
             test.run(&options, &mut |verdict| failed.extend((!verdict.passed()).then(|| told(&verdict)))).await;

@@ -22,7 +22,9 @@ use crate::coordinator::perform::{Attempt, Finding};
 use crate::coordinator::{Perform, read_yaml};
 use crate::definition::graph::{ActionRef, Callee};
 use crate::desk::tee::{Said, Tee, named};
+use crate::journal::memory::MemoryJournal;
 use crate::model::{ConnectionName, Effect, Failure, SecretName, Success};
+use crate::notification::Notifications;
 use crate::pack::manifest::Uses;
 use crate::sandbox::{Invocation, Phase, Reply};
 
@@ -37,6 +39,8 @@ pub(super) struct Performer {
     bench: Arc<Bench>,
     script: Arc<Script>,
     caller: Caller,
+    /// The server's own notifications, of this case alone.
+    notifications: Option<Arc<Notifications>>,
 }
 
 /// Somebody at the other end of one way.
@@ -91,7 +95,9 @@ impl Performer {
         let anywhere = Counterpart { script: script.clone(), connection: None, call: None };
         let outside = Outside::standing_in(Arc::new(anywhere));
         let clock = Arc::new(crate::clock::SystemClock);
-        Self { bench, script, caller: Caller::through(outside, clock, read_yaml) }
+        // A journal in memory is always read.
+        let notifications = Notifications::open(Arc::new(MemoryJournal::new()), clock.clone()).ok();
+        Self { bench, script, caller: Caller::through(outside, clock, read_yaml), notifications }
     }
 
     /// Who a callee is to the test file.
@@ -170,6 +176,7 @@ impl Performer {
         granted.hosts = declared.uses.hosts.clone();
         granted.secrets = itself(&declared.uses.secrets);
         granted.secret_store = Some(self.bench.secrets.clone());
+        granted.inbox = self.notifications.clone().filter(|_| declared.uses.inbox);
         granted
     }
 
