@@ -65,7 +65,7 @@ async fn a_file_calls_the_actions_of_a_built_pack() {
     let (code, data) = desk.run(&file, &["--pack", &desk.pack, "--connection", &backend, "--secret", &secret]).await;
     assert_eq!((code, data["status"].as_str()), (0, Some("completed")), "{data}");
     assert_eq!(data["output"], 3);
-    assert_eq!(desk.soda.volumes_ever(), 1);
+    assert_eq!(desk.soda.made().volumes, 1);
     let names: Vec<_> = data["tasks"].as_array().expect("tasks").iter().map(|task| task["name"].clone()).collect();
     assert_eq!(names, ["make", "read"]);
 
@@ -77,7 +77,7 @@ async fn a_file_calls_the_actions_of_a_built_pack() {
     let detail = data["error"]["detail"].as_str().unwrap_or_default();
     assert_eq!((code, data["error"]["status"].as_u64()), (1, Some(403)), "{data}");
     assert!(detail.contains("`--connection NAME=@FILE`") && !detail.contains("pack grant"), "{detail}");
-    assert_eq!(desk.soda.volumes_ever(), 1, "nothing else reached it");
+    assert_eq!(desk.soda.made().volumes, 1, "nothing else reached it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

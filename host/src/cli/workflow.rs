@@ -3,7 +3,7 @@
 
 mod check;
 pub(super) mod desk;
-mod local;
+pub(super) mod local;
 mod sarif;
 mod show;
 

@@ -57,7 +57,7 @@ pub(super) struct Local {
 
 /// A secret's value, which is never shown.
 #[derive(Clone)]
-pub(super) struct Value(Vec<u8>);
+pub(in crate::cli) struct Value(pub(in crate::cli) Vec<u8>);
 
 impl std::fmt::Debug for Value {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,7 +139,7 @@ impl Local {
 }
 
 /// What a run gave, as data.
-pub(super) fn data(outcome: &Outcome) -> Json {
+pub(in crate::cli) fn data(outcome: &Outcome) -> Json {
     let mut data = json!({
         "status": outcome.status, "output": outcome.output, "error": outcome.error, "tasks": outcome.tasks,
     });
@@ -149,7 +149,7 @@ pub(super) fn data(outcome: &Outcome) -> Json {
     data
 }
 
-fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> {
+pub(in crate::cli) fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> {
     line(&format!("status: {}", outcome.status.as_str()))?;
     let pretty = |value: &Json| serde_json::to_string_pretty(value).expect("JSON can always be written as text");
     for part in ["output", "error"].iter().filter(|part| !data[**part].is_null()) {
@@ -162,7 +162,7 @@ fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> 
 }
 
 /// What the exit code says.
-pub(super) fn verdict(outcome: &Outcome) -> Result<(), Error> {
+pub(in crate::cli) fn verdict(outcome: &Outcome) -> Result<(), Error> {
     use crate::desk::Status;
     let error = || {
         let error = outcome.error.as_ref();
@@ -229,7 +229,7 @@ fn connection(text: &str) -> Result<(ConnectionName, Connection), String> {
     Ok((name, connection.map_err(|error| format!("this is no connection: {error}"))?))
 }
 
-fn secret(text: &str) -> Result<(SecretName, Value), String> {
+pub(in crate::cli) fn secret(text: &str) -> Result<(SecretName, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE or NAME=@FILE")?;
     let name = SecretName::parse(name).map_err(|error| error.to_string())?;
     let value = match value.strip_prefix('@') {
