@@ -52,8 +52,8 @@ impl Desk {
 const ELSEWHERE: &str = "\
 document: { dsl: '1.0.3', namespace: desk, name: look, version: '1.0.0' }
 do:
-  - make: { call: 'create-volume:1.0.0@storage', with: { name: data, size: 3, requestKey: '${ $workflow.id }' } }
-  - read: { call: 'get-volume:1.0.0@storage', with: { volumeId: '${ .id }' }, output: { as: .size } }
+  - make: { call: 'create-volume:1.1.0@storage', with: { name: data, size: 3, requestKey: '${ $workflow.id }' } }
+  - read: { call: 'get-volume:1.1.0@storage', with: { volumeId: '${ .id }' }, output: { as: .size } }
 ";
 
 #[tokio::test(flavor = "multi_thread")]
