@@ -42,6 +42,11 @@ impl Http {
         Self { outside, idempotency_key, requests: 0, under_way: 0, effect: Arc::default(), pace: OnceLock::new() }
     }
 
+    /// The same for every attempt at one task.
+    pub(crate) fn idempotency_key(&self) -> &str {
+        &self.idempotency_key
+    }
+
     /// Whether a request that may have had an effect was sent.
     pub(crate) fn may_have_had_effect(&self) -> bool {
         self.effect.load(Ordering::Relaxed)

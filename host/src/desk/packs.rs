@@ -2,7 +2,7 @@
 //! author gave on the command line; hosts, stand-ins, secrets. A connection that a pack asks for is the mapped base URL of that name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -20,6 +20,7 @@ use crate::definition::{Diagnostic, Severity};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
 use crate::model::{ConnectionName, PackName, SecretName};
+use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::pack::catalog::{InstallError, Pack};
 use crate::pack::grants::Grants;
@@ -30,6 +31,7 @@ pub struct Packs {
     pub catalog: Arc<Catalog>,
     connections: Arc<Connections>,
     secrets: SecretStore,
+    notifications: Arc<Notifications>,
     tools: Arc<Tools>,
     _folder: tempfile::TempDir,
 }
@@ -39,6 +41,11 @@ pub struct Packs {
 pub struct Given {
     /// The folders of built packs.
     pub folders: Vec<PathBuf>,
+    /// The folder of the pack that the workflow stands in. It is installed as well where it is built and sound; else its
+    /// actions are known, and not at hand.
+    pub own: Option<PathBuf>,
+    /// Connections as an admin declares them; their secrets are those of the run.
+    pub connections: BTreeMap<ConnectionName, Connection>,
     /// The hosts and stand-ins.
     pub ways: Ways,
     /// Secrets by name.
@@ -55,11 +62,13 @@ impl Packs {
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &folder.path().join("key")).map_err(text)?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(text)?;
+        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).map_err(text)?;
         let (sandbox, evaluator) = (tools.sandbox.clone(), tools.evaluator.clone());
         let catalog = Catalog::open(journal, &folder.path().join("packs"), sandbox, evaluator).map_err(text)?;
-        let packs = Self { catalog, connections, secrets, tools, _folder: folder };
+        let packs = Self { catalog, connections, secrets, notifications, tools, _folder: folder };
         packs.give(given).await?;
         packs.install(given).await?;
+        packs.install_own(given).await?;
         Ok(packs)
     }
 
@@ -72,6 +81,7 @@ impl Packs {
             catalog: self.catalog.clone(),
             connections: self.connections.clone(),
             secrets: self.secrets.clone(),
+            notifications: self.notifications.clone(),
             sandbox: self.tools.sandbox.clone(),
             caller: caller(Arc::new(SystemClock))?,
         };
@@ -98,7 +108,22 @@ impl Packs {
             let Ok(name) = ConnectionName::parse(name) else { continue };
             self.connections.put(&name, connection(url)?).await.map_err(text)?;
         }
+        for (name, declared) in &given.connections {
+            let put = self.connections.put(name, declared.clone()).await;
+            put.map_err(|error| format!("take the connection `{name}`: {error}"))?;
+        }
         Ok(())
+    }
+
+    async fn install_own(&self, given: &Given) -> Result<(), String> {
+        let Some(own) = given.own.as_ref().filter(|own| !given.folders.iter().any(|named| same(named, own))) else {
+            return Ok(());
+        };
+        // What is wrong with the workflow itself is told by the run, with its place.
+        match self.catalog.install_directory(own).await {
+            Ok(installed) => self.grant(&installed.pack, given).await,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn install(&self, given: &Given) -> Result<(), String> {
@@ -135,6 +160,11 @@ impl Packs {
         };
         self.catalog.put_grants(&manifest.name, grants).await.map_err(text)
     }
+}
+
+/// Whether two paths are one folder.
+fn same(one: &Path, other: &Path) -> bool {
+    std::fs::canonicalize(one).is_ok_and(|one| std::fs::canonicalize(other).is_ok_and(|other| one == other))
 }
 
 /// A connection without authentication.

@@ -21,7 +21,9 @@ use crate::connection::outside::Outside;
 use crate::coordinator::perform::{Attempt, Finding};
 use crate::coordinator::{Perform, read_yaml};
 use crate::definition::graph::{ActionRef, Callee};
+use crate::journal::memory::MemoryJournal;
 use crate::model::{ConnectionName, Effect, Failure, Json, SecretName, Success};
+use crate::notification::Notifications;
 use crate::pack::manifest::Uses;
 use crate::sandbox::{Invocation, Phase, Reply};
 
@@ -36,6 +38,8 @@ pub(super) struct Performer {
     bench: Arc<Bench>,
     script: Arc<Script>,
     caller: Caller,
+    /// The case's own inbox.
+    notifications: Option<Arc<Notifications>>,
 }
 
 /// Somebody at the other end of one way.
@@ -90,7 +94,9 @@ impl Performer {
         let anywhere = Counterpart { script: script.clone(), connection: None, call: None };
         let outside = Outside::standing_in(Arc::new(anywhere));
         let clock = Arc::new(crate::clock::SystemClock);
-        Self { bench, script, caller: Caller::through(outside, clock, read_yaml) }
+        // A journal in memory can always be read.
+        let notifications = Notifications::open(Arc::new(MemoryJournal::new()), clock.clone()).ok();
+        Self { bench, script, caller: Caller::through(outside, clock, read_yaml), notifications }
     }
 
     /// Who a callee is to the test file.
@@ -162,6 +168,7 @@ impl Performer {
         granted.connections = self.connections(&declared.uses, call);
         granted.hosts = declared.uses.hosts.clone();
         granted.secrets = itself(&declared.uses.secrets);
+        granted.inbox = self.notifications.clone().filter(|_| declared.uses.inbox);
         granted.secret_store = Some(self.bench.secrets.clone());
         granted
     }
