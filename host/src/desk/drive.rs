@@ -349,8 +349,8 @@ impl Run<'_> {
     async fn deliver(&self, event: Json, number: usize) -> Result<(), String> {
         let text = completed(event, number).to_string().replace("${instance}", &self.id.to_string());
         let event = serde_json::from_str(&text).map_err(|error| format!("event {number} is no JSON: {error}"))?;
-        let event = CloudEvent::structured(event)
-            .map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
+        let event =
+            CloudEvent::structured(event).map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
         self.coordinator.take_events(vec![event]).await.map_err(|error| error.to_string())?;
         self.work.events.confirmed();
         Ok(())
