@@ -13,6 +13,7 @@ use crate::coordinator::{InstanceError, StartError};
 use crate::definition::Severity;
 use crate::journal::CommitError;
 use crate::model::{ConnectionName, SecretName, ServiceName};
+use crate::notification::NotificationError;
 use crate::pack::directory::FilesError;
 use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
 
@@ -63,6 +64,8 @@ pub enum Kind {
     UnknownConnection,
     /// No such secret.
     UnknownSecret,
+    /// No such notification.
+    UnknownNotification,
     /// The route exists, but not with this method.
     MethodNotAllowed,
     /// The body came too slowly.
@@ -99,7 +102,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::MalformedJson,
         Self::BrokenBody,
         Self::InvalidParameter,
@@ -119,6 +122,7 @@ impl Kind {
         Self::UnknownInstance,
         Self::UnknownConnection,
         Self::UnknownSecret,
+        Self::UnknownNotification,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PackConflict,
@@ -175,6 +179,7 @@ impl Kind {
             Self::UnknownInstance => ("unknown-instance", 404, "There is no such instance"),
             Self::UnknownConnection => ("unknown-connection", 404, "There is no such connection"),
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
+            Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
@@ -438,6 +443,20 @@ impl From<SecretError> for Problem {
             SecretError::TooLong { .. } => Self::new(Kind::BodyTooLarge, error.to_string()),
             SecretError::Store(error) => commit(&error),
             SecretError::KeyFile(_) | SecretError::Undecryptable(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<NotificationError> for Problem {
+    fn from(error: NotificationError) -> Self {
+        let text = error.to_string();
+        match error {
+            NotificationError::Invalid { member, reason } => {
+                Self::new(Kind::InvalidBody, text).with([Fault::at(format!("/{member}"), reason)])
+            }
+            NotificationError::NotFound(_) => Self::new(Kind::UnknownNotification, text),
+            NotificationError::BadCursor => Self::new(Kind::InvalidParameter, text),
+            NotificationError::Store(error) => commit(&error),
         }
     }
 }
