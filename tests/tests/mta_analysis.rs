@@ -102,7 +102,7 @@ async fn an_application_is_analysed_and_moved_to_containers() {
         hub.with_tracker();
     });
     let more = json!({"sourceBranch": "main", "recipients": ["user:default/ann"], "exportToIssueTracker": true,
-        "webUrl": "https://mta.example"});
+        "mtaUrl": "https://mta.example"});
     let summary = scene.run(more, "happy").await;
     assert_eq!(summary["status"], "completed", "{summary}");
     let output = &summary["output"];
@@ -122,9 +122,8 @@ async fn it_is_followed_up(scene: &Scene, id: &str) {
     let first = &listed["items"][0];
     assert_eq!((&first["id"], &first["orderable"]), (&json!("move2kube"), &json!(true)), "{listed}");
     assert_eq!(first["service"], "move to containers", "{listed}");
-    // Not the one of MTA: an address is prefilled by its name, and the order below says another.
     let known = json!({"repositoryUrl": REPOSITORY, "sourceBranch": "main", "recipients": ["user:default/ann"],
-        "pollSeconds": 0.02, "pollSecondsMax": 0.1, "webUrl": "https://mta.example"});
+        "pollSeconds": 0.02, "pollSecondsMax": 0.1});
     assert_eq!(first["input"], known, "{listed}");
     assert_eq!(first["missing"], json!(["targetBranch", "workspaceId", "projectId"]), "{listed}");
 
@@ -136,7 +135,7 @@ async fn it_is_followed_up(scene: &Scene, id: &str) {
 
     let said = scene.binaries.run(&["--server", &scene.server.url, "instance", "follow-ups", id]).expect("listed");
     assert!(said.contains("move2kube") && said.contains("targetBranch"), "{said}");
-    let order = ["targetBranch=containers", "workspaceId=w-1", "projectId=p-1", "webUrl=https://m2k.example"];
+    let order = ["targetBranch=containers", "workspaceId=w-1", "projectId=p-1", "move2kubeUrl=https://m2k.example"];
     let mut arguments = vec!["--server", &scene.server.url, "-o", "json", "instance", "follow-up", id, "move2kube"];
     arguments.extend(order);
     arguments.extend(["--idempotency-key", "once"]);
