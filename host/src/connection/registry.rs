@@ -173,6 +173,15 @@ fn validate_authentication(authentication: &Authentication) -> Result<(), Connec
             true => invalid("authentication.username", "remove `:` and control characters (RFC 7617)"),
             false => Ok(()),
         },
+        Authentication::OAuth2 { token_url, username, password, .. } => {
+            if !matches!(token_url.scheme(), "http" | "https") || token_url.host_str().is_none() {
+                return invalid("authentication.tokenUrl", "write a URL that starts with `https://` and a host");
+            }
+            match username.is_some() == password.is_some() {
+                true => Ok(()),
+                false => invalid("authentication.username", "give `username` and `password` together, or neither"),
+            }
+        }
         Authentication::Header { name, .. } => validate_header("authentication.name", name),
         Authentication::AwsSigV4 { region, service, access_key_id, .. } => {
             for (member, text) in [
@@ -253,6 +262,10 @@ mod tests {
         check(json!({"baseUrl": url, "idempotencyHeader": "Idempotency-Key"}), None);
         let header = json!({"scheme": "header", "name": "a b", "value": "s"});
         check(json!({"baseUrl": url, "authentication": header}), Some("authentication.name"));
+        let oauth2 = json!({"scheme": "oauth2", "tokenUrl": "ftp://a", "clientId": "c"});
+        check(json!({"baseUrl": url, "authentication": oauth2}), Some("authentication.tokenUrl"));
+        let oauth2 = json!({"scheme": "oauth2", "tokenUrl": "https://a/t", "clientId": "c", "username": "ann"});
+        check(json!({"baseUrl": url, "authentication": oauth2}), Some("authentication.username"));
         let sigv4 = json!({"scheme": "aws-sig-v4", "region": "", "accessKeyId": "a", "secretAccessKey": "s"});
         check(json!({"baseUrl": url, "authentication": sigv4}), Some("authentication.region"));
     }
