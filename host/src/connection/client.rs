@@ -110,7 +110,7 @@ impl Client {
     /// # Errors
     /// [`SendError::Invalid`]: the target or a field is not allowed; the text says what to change.
     pub fn check(&self, outgoing: &Outgoing) -> Result<(), SendError> {
-        if self.mailer.is_some() {
+        if self.declaration.mail.is_some() {
             let text = "send mail through this connection, not requests: it leads to a mail server";
             return Err(SendError::Invalid(text.to_owned()));
         }

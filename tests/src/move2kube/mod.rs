@@ -67,7 +67,9 @@ impl Api {
     fn read_plan(&mut self) -> Answer {
         match &mut self.planning {
             None => Answer::status(404),
-            Some(Some(0)) => Answer::json(200, &json!({ "plan": "apiVersion: move2kube.konveyor.io/v1alpha1\nkind: Plan" })),
+            Some(Some(0)) => {
+                Answer::json(200, &json!({ "plan": "apiVersion: move2kube.konveyor.io/v1alpha1\nkind: Plan" }))
+            }
             Some(left) => {
                 *left = left.map(|left| left - 1);
                 Answer::status(204)
@@ -83,7 +85,10 @@ impl Api {
         let id = format!("t-{}", self.started);
         let left = if seen.query("skip-qa") == Some("true") { Some(0) } else { self.answered_after };
         self.outputs.push(json!({ "id": id, "status": "transforming", "left": left }));
-        Answer::json(202, &json!({ "id": id, "name": id, "timestamp": "2026-01-12T10:00:00Z", "status": "transforming" }))
+        Answer::json(
+            202,
+            &json!({ "id": id, "name": id, "timestamp": "2026-01-12T10:00:00Z", "status": "transforming" }),
+        )
     }
 
     fn read_project(&mut self) -> Answer {

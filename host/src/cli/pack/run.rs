@@ -101,7 +101,7 @@ impl Run {
         let secrets: BTreeMap<_, _> =
             self.secrets.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
         let folders = [&self.folder].into_iter().chain(&self.with).cloned().collect();
-        Given { folders, ways, secrets, connections: self.connections.iter().cloned().collect() }
+        Given { folders, own: None, ways, secrets, connections: self.connections.iter().cloned().collect() }
     }
 
     /// The text that is run: the workflow's own, or one that only calls the action.
