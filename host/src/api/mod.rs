@@ -11,6 +11,7 @@ pub mod diagrams;
 pub mod edge;
 pub mod events;
 pub mod extract;
+mod given_events;
 pub mod grants;
 pub mod instances;
 pub mod list;

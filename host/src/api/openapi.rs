@@ -55,6 +55,8 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(instances::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
+        .routes(routes!(instances::suspend_instance))
+        .routes(routes!(instances::resume_instance))
         .routes(routes!(diagrams::draw_instance))
         .routes(routes!(tasks::list_tasks))
         .routes(routes!(tasks::list_history))

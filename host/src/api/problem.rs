@@ -404,7 +404,7 @@ impl From<InstanceError> for Problem {
         let text = error.to_string();
         match error {
             InstanceError::NotFound(_) => Self::new(Kind::UnknownInstance, text),
-            InstanceError::NotEnded(_) => Self::new(Kind::InstanceNotEnded, text),
+            InstanceError::NotEnded(_) | InstanceError::Awaited(..) => Self::new(Kind::InstanceNotEnded, text),
             InstanceError::Ended(..) => Self::new(Kind::InstanceEnded, text),
             InstanceError::Damaged(..) => Self::new(Kind::InstanceSuspended, text),
             InstanceError::NoProgram(..) => Self::new(Kind::WorkflowNotAtHand, text),

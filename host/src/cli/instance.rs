@@ -19,6 +19,12 @@ pub(super) enum Command {
     /// Ask for an instance to be cancelled.
     #[command(after_help = "Example: orchctl instance cancel 0195b0c0-2f7e-7000-8000-000000000001")]
     Cancel(Id),
+    /// Suspend an instance: what is out ends, nothing new begins.
+    #[command(after_help = "Example: orchctl instance suspend 0195b0c0-2f7e-7000-8000-000000000001")]
+    Suspend(Id),
+    /// Let a suspended instance go on, or try again to take it up.
+    #[command(after_help = "Example: orchctl instance resume 0195b0c0-2f7e-7000-8000-000000000001")]
+    Resume(Id),
     /// Delete an instance that has ended, with its history.
     #[command(after_help = "Example: orchctl instance delete 0195b0c0-2f7e-7000-8000-000000000001")]
     Delete(Id),
@@ -121,6 +127,14 @@ impl Command {
             Self::Cancel(Id { id }) => {
                 let answer = client.post(&["instances", id, "cancel"], &json!({}), Default::default()).await?;
                 context.output.said(&format!("instance {id} is being cancelled"), &answer)
+            }
+            Self::Suspend(Id { id }) => {
+                let answer = client.post(&["instances", id, "suspend"], &json!({}), Default::default()).await?;
+                context.output.said(&format!("instance {id} is suspended"), &answer)
+            }
+            Self::Resume(Id { id }) => {
+                let answer = client.post(&["instances", id, "resume"], &json!({}), Default::default()).await?;
+                context.output.said(&format!("instance {id} goes on"), &answer)
             }
             Self::Delete(Id { id }) => {
                 client.delete(&["instances", id], &[]).await?;

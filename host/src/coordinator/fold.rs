@@ -46,7 +46,12 @@ impl Tasks {
         Self { program, state: State::new(id), views: BTreeMap::new(), open: BTreeSet::new() }
     }
 
-    pub(super) fn into_views(self) -> Vec<TaskView> {
+    pub(super) fn into_views(mut self) -> Vec<TaskView> {
+        if self.state.suspended().is_some() {
+            for id in std::mem::take(&mut self.open) {
+                self.change(ActivationId(id), |view| view.status = Status::Suspended);
+            }
+        }
         self.views.into_values().collect()
     }
 

@@ -108,6 +108,8 @@ impl State {
             }
             Record::Handled { activation, output, context } => self.handled(*activation, output, context.as_ref()),
             Record::Emitted { activation, event } => self.emitted(program, *activation, event),
+            Record::Suspended { .. } => self.suspend(at),
+            Record::Resumed { .. } => self.resume(),
             Record::CancelAsked { .. } => self.cancel_asked(),
             Record::Ended { end } => self.ended(end),
         }

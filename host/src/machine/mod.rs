@@ -9,6 +9,7 @@ use crate::definition::duration;
 pub mod next;
 pub mod record;
 pub mod state;
+mod suspension;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

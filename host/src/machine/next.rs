@@ -82,6 +82,16 @@ pub enum Event {
     },
     /// Time has passed.
     WakeUp,
+    /// Somebody wants nothing new to begin.
+    SuspendRequested {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
+    /// Somebody wants the instance to go on.
+    ResumeRequested {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
     /// Somebody wants the instance cancelled.
     CancelRequested {
         /// Who, as far as it is known.
@@ -125,11 +135,11 @@ pub fn advance(
 }
 
 /// One go of deciding.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     program: &'a Program,
     evaluator: &'a dyn Evaluate,
     moment: Moment,
-    state: &'a mut State,
+    pub(super) state: &'a mut State,
     records: Vec<Stamped>,
 }
 
@@ -150,6 +160,8 @@ impl Turn<'_> {
             Event::SecretRevealed { activation, attempt, secret } => {
                 self.if_calling(activation, attempt, Record::SecretRevealed { activation, attempt, secret });
             }
+            Event::SuspendRequested { by } => self.suspend_requested(by),
+            Event::ResumeRequested { by } => self.resume_requested(by),
             Event::CancelRequested { by } if !self.state.cancelling => self.push(Record::CancelAsked { by }),
             Event::CancelRequested { .. } => {}
         }
@@ -158,13 +170,16 @@ impl Turn<'_> {
     /// Goes on until only the outside can: first all that is decided by data, then what is due by time. Limits that a
     /// shielded task held back fire as soon as it has ended.
     fn settle(&mut self) {
+        if self.state.suspended.is_some() && !self.state.cancelling {
+            return;
+        }
         while self.records.len() < RECORDS_AT_ONCE_MAX {
             let Some(records) = self.held_back().or_else(|| self.next()).or_else(|| self.ring()) else { return };
             records.into_iter().for_each(|record| self.push(record));
         }
     }
 
-    fn push(&mut self, record: Record) {
+    pub(super) fn push(&mut self, record: Record) {
         let stamped = Stamped { seq: self.state.seq + 1, at: self.moment.now, record };
         self.state.apply(self.program, &stamped).expect("a decision is legal in the state it was made for");
         self.records.push(stamped);

@@ -30,6 +30,9 @@ pub struct State {
     pub(super) activations: BTreeMap<ActivationId, Activation>,
     pub(super) activations_made: u64,
     pub(super) cancelling: bool,
+    /// Since when nothing new begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) suspended: Option<Timestamp>,
     /// A shielded task has just ended: the limits that it held back come before anything else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) released: bool,
@@ -252,6 +255,7 @@ impl State {
             activations: BTreeMap::new(),
             activations_made: 0,
             cancelling: false,
+            suspended: None,
             released: false,
             way_out: None,
             end: None,
@@ -324,6 +328,7 @@ impl State {
         match self.stage {
             Stage::Unborn | Stage::Ended => false,
             Stage::Created => true,
+            Stage::Running if self.suspended.is_some() => self.cancelling,
             Stage::Running => {
                 self.cancelling
                     || self.way_out.is_some()
@@ -372,6 +377,9 @@ impl State {
     pub fn wake(&self, program: &Program) -> Option<Timestamp> {
         if self.is_busy() {
             return Some(self.at);
+        }
+        if self.suspended.is_some() {
+            return None;
         }
         self.alarms(program).map(|alarm| alarm.due).min()
     }

@@ -3,6 +3,7 @@
 mod diagrams;
 mod documented;
 mod following;
+mod hostile;
 mod instances;
 mod posting;
 mod refused;
@@ -37,6 +38,7 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 /// The whole interface over rooms of its own.
 struct Server {
     router: Router,
+    journal: Arc<dyn Journal>,
     rooms: Arc<Rooms>,
     _directory: tempfile::TempDir,
 }
@@ -58,7 +60,7 @@ impl Server {
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
         let parts = Parts {
-            journal,
+            journal: journal.clone(),
             clock: Arc::new(SystemClock),
             programs: Arc::new(Shelf::new()),
             perform: Arc::new(Echo),
@@ -70,7 +72,7 @@ impl Server {
         let coordinator = Coordinator::start(parts).await.unwrap();
         let rooms = Rooms::new(catalog, connections, secrets, coordinator, Default::default());
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
-        Self { router, rooms, _directory: directory }
+        Self { router, journal, rooms, _directory: directory }
     }
 
     async fn send(&self, request: Request<Body>) -> Response {

@@ -6,6 +6,7 @@ mod faults;
 mod follows;
 mod lifecycle;
 mod snapshots;
+mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

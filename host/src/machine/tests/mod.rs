@@ -7,6 +7,7 @@ mod histories;
 mod hostile;
 mod repeat;
 mod samples;
+mod suspended;
 mod timing;
 
 use std::sync::Arc;

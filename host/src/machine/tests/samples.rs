@@ -31,13 +31,15 @@ fn name(record: &Record) -> &'static str {
         Record::Failed { .. } => "failed",
         Record::Retried { .. } => "retried",
         Record::Caught { .. } => "caught",
+        Record::Suspended { .. } => "suspended",
+        Record::Resumed { .. } => "resumed",
         Record::CancelAsked { .. } => "cancel-asked",
         Record::Ended { .. } => "ended",
     }
 }
 
 /// All names that [`name`] gives.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 25] = [
     "armed",
     "matched",
     "handled",
@@ -59,6 +61,8 @@ const NAMES: [&str; 23] = [
     "failed",
     "retried",
     "caught",
+    "suspended",
+    "resumed",
     "cancel-asked",
     "ended",
 ];
