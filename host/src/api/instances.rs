@@ -203,6 +203,23 @@ pub async fn resume_instance(
     Ok((StatusCode::ACCEPTED, Json(rooms.coordinator.instance(id)?)))
 }
 
+/// Lets a faulted instance go on from the task that failed, which begins anew; what was done before stays done. Limits do
+/// not count the time in between.
+#[utoipa::path(post, path = "/v1/instances/{id}/retry", tag = "instances",
+    params(("id" = String, Path, format = "uuid", description = "The instance's identifier.")),
+    responses(
+        (status = 202, description = "It goes on; the instance as it stands.", body = InstanceSummary),
+        (status = 404, description = "`unknown-instance`."),
+        (status = 409, description = "`conflict`: it has not faulted, failed at no task, or another instance runs it."),
+    ))]
+pub async fn retry_instance(
+    State(rooms): State<Arc<Rooms>>,
+    InPath(id): InPath<InstanceId>,
+) -> Result<(StatusCode, Json<InstanceSummary>), Problem> {
+    rooms.coordinator.retry(id, None).await?;
+    Ok((StatusCode::ACCEPTED, Json(rooms.coordinator.instance(id)?)))
+}
+
 /// Deletes an ended instance with its history.
 #[utoipa::path(delete, path = "/v1/instances/{id}", tag = "instances",
     params(("id" = String, Path, format = "uuid", description = "The instance's identifier.")),

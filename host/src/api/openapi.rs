@@ -57,6 +57,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(instances::cancel_instance))
         .routes(routes!(instances::suspend_instance))
         .routes(routes!(instances::resume_instance))
+        .routes(routes!(instances::retry_instance))
         .routes(routes!(diagrams::draw_instance))
         .routes(routes!(tasks::list_tasks))
         .routes(routes!(tasks::list_history))

@@ -406,6 +406,7 @@ impl From<InstanceError> for Problem {
             InstanceError::NotFound(_) => Self::new(Kind::UnknownInstance, text),
             InstanceError::NotEnded(_) | InstanceError::Awaited(..) => Self::new(Kind::InstanceNotEnded, text),
             InstanceError::Ended(..) => Self::new(Kind::InstanceEnded, text),
+            InstanceError::NotRetried(..) => Self::new(Kind::Conflict, text),
             InstanceError::Damaged(..) => Self::new(Kind::InstanceSuspended, text),
             InstanceError::NoProgram(..) => Self::new(Kind::WorkflowNotAtHand, text),
             InstanceError::BadCursor => Self::new(Kind::InvalidParameter, text),

@@ -25,6 +25,9 @@ pub(super) enum Command {
     /// Let a suspended instance go on, or try again to take it up.
     #[command(after_help = "Example: orchctl instance resume 0195b0c0-2f7e-7000-8000-000000000001")]
     Resume(Id),
+    /// Let a faulted instance go on from the task that failed.
+    #[command(after_help = "Example: orchctl instance retry 0195b0c0-2f7e-7000-8000-000000000001")]
+    Retry(Id),
     /// Delete an instance that has ended, with its history.
     #[command(after_help = "Example: orchctl instance delete 0195b0c0-2f7e-7000-8000-000000000001")]
     Delete(Id),
@@ -135,6 +138,10 @@ impl Command {
             Self::Resume(Id { id }) => {
                 let answer = client.post(&["instances", id, "resume"], &json!({}), Default::default()).await?;
                 context.output.said(&format!("instance {id} goes on"), &answer)
+            }
+            Self::Retry(Id { id }) => {
+                let answer = client.post(&["instances", id, "retry"], &json!({}), Default::default()).await?;
+                context.output.said(&format!("instance {id} goes on from the task that failed"), &answer)
             }
             Self::Delete(Id { id }) => {
                 client.delete(&["instances", id], &[]).await?;

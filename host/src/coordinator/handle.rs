@@ -13,7 +13,7 @@ use super::events::{self, Accepted, EventError};
 use super::live::{Live, Message};
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
-use super::{Shared, child, follow, locked, query, recovery, store};
+use super::{Shared, child, follow, locked, query, recovery, reopen, store};
 use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
@@ -48,6 +48,9 @@ pub enum InstanceError {
     /// It has ended, and the instance that runs it has not taken its end.
     #[error("instance {0} has ended, but instance {1}, which runs it, has not taken its end; delete it after that")]
     Awaited(InstanceId, InstanceId),
+    /// It cannot go on from a task that failed; the text says why.
+    #[error("instance {0} cannot be tried again: {1}")]
+    NotRetried(InstanceId, String),
     /// The cursor is none that a listing gave.
     #[error("the cursor is not one that a listing gave; leave it out to begin at the newest")]
     BadCursor,
@@ -176,6 +179,16 @@ impl Handle {
             tracing::info!(instance = %id, "an instance that could not be taken up is tried again");
         }
         self.halt(id, false, Happened::ResumeRequested { by }).await
+    }
+
+    /// Lets a faulted instance go on from the task that failed. Durable on return.
+    ///
+    /// # Errors
+    /// There is no such instance, it has not faulted, no task of it failed, its parent has taken its end, its history or
+    /// its workflow cannot be read, or no work is taken.
+    pub async fn retry(&self, id: InstanceId, by: Option<String>) -> Result<(), InstanceError> {
+        self.0.check_open().map_err(InstanceError::Unavailable)?;
+        reopen::reopen(&self.0, id, by).await
     }
 
     async fn halt(&self, id: InstanceId, suspended: bool, event: Happened) -> Result<(), InstanceError> {

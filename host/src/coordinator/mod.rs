@@ -21,6 +21,7 @@ pub mod perform;
 mod programs;
 mod query;
 mod recovery;
+mod reopen;
 mod runner;
 mod sandboxed;
 mod schedule;

@@ -89,6 +89,9 @@ fn load(journal: &dyn Journal, programs: &dyn Programs, id: InstanceId) -> Resul
     let lost = |why: String| Damaged { why, pack: None };
     let summary = store::summary(journal, id).map_err(|error| lost(format!("read its summary: {error}")))?;
     let summary = summary.ok_or_else(|| lost("its summary is gone".to_owned()))?;
+    if summary.id != id {
+        return Err(lost(format!("its summary is that of instance {}", summary.id)));
+    }
     let pack = Some((summary.pack.clone(), summary.pack_version.clone()));
     let mut fold = Fold { programs, state: State::new(id), program: None };
     let folded = fold.read(journal, id);

@@ -8,6 +8,7 @@ mod listening;
 use crate::definition::duration;
 pub mod next;
 pub mod record;
+mod reopening;
 pub mod state;
 mod suspension;
 #[cfg(test)]

@@ -92,6 +92,11 @@ pub enum Event {
         /// Who, as far as it is known.
         by: Option<String>,
     },
+    /// Somebody wants a faulted instance to go on from the task that failed.
+    RetryRequested {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
     /// Somebody wants the instance cancelled.
     CancelRequested {
         /// Who, as far as it is known.
@@ -145,10 +150,11 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     fn take(&mut self, event: Event) {
-        if self.state.stage == Stage::Ended {
+        if self.state.stage == Stage::Ended && !matches!(event, Event::RetryRequested { .. }) {
             return;
         }
         match event {
+            Event::RetryRequested { by } => self.retry_requested(by),
             Event::Start | Event::WakeUp => {}
             Event::EventArrived { number, event } => self.event_arrived(number, &event),
             Event::Recovered => self.resume_calls(),

@@ -238,7 +238,13 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
-    /// The instance is over. Always the last.
+    /// Somebody let a faulted instance go on from the task that failed.
+    Reopened {
+        /// Who, as far as it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// The instance is over. The last, unless it is reopened.
     Ended {
         /// How.
         #[serde(flatten)]

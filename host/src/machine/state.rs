@@ -12,6 +12,7 @@ use super::command::{Call, Command};
 use super::lanes::Lanes;
 use super::listening::Listening;
 use super::record::{ActivationId, End, present};
+use super::reopening::Wreck;
 use crate::definition::graph::{Each, NodeId, NodeKind, Program};
 use crate::model::{ErrorObject, Failure, InstanceId, Json, OutsideResource};
 
@@ -38,6 +39,9 @@ pub struct State {
     pub(super) released: bool,
     pub(super) way_out: Option<WayOut>,
     pub(super) end: Option<End>,
+    /// What stood when the newest task failed whose error was not caught.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) wreck: Option<Box<Wreck>>,
     pub(super) ledger: Vec<LedgerEntry>,
     /// The inbox numbers of the events it consumed, the newest [`CONSUMED_MAX`].
     pub(super) consumed: BTreeSet<u64>,
@@ -259,6 +263,7 @@ impl State {
             released: false,
             way_out: None,
             end: None,
+            wreck: None,
             ledger: Vec::new(),
             consumed: BTreeSet::new(),
         }

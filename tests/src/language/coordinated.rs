@@ -181,6 +181,9 @@ pub async fn life(
 ) -> anyhow::Result<Outcome> {
     let activity = Arc::new(Activity::default());
     let clock = StepClock::new(beyond.now, activity.clone());
+    if prepared.program.schedule.is_some() {
+        activity.wait_for_the_scheduler();
+    }
     let shelf = Arc::new(Shelf { main: prepared.program.clone(), children: prepared.children.clone() });
     let chance = prepared.case.chance;
     let (world, perform_clock) = (beyond.world.clone(), clock.clone());

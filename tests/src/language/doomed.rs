@@ -19,7 +19,8 @@ pub enum Strike {
 
 /// The journal.
 pub struct Doomed {
-    inner: Arc<dyn Journal>,
+    /// Taken out when the server is dead: what it leaves in memory must not hold the store.
+    inner: Mutex<Option<Arc<dyn Journal>>>,
     strike: Strike,
     /// Appends made, and how many are answered.
     made: Mutex<u64>,
@@ -30,12 +31,28 @@ pub struct Doomed {
 impl Doomed {
     /// Answers so many appends and stops the world at the next one.
     pub fn new(inner: Arc<dyn Journal>, answered: u64, strike: Strike) -> Self {
-        Self { inner, strike, made: Mutex::new(0), answered, struck: watch::Sender::new(false) }
+        Self {
+            inner: Mutex::new(Some(inner)),
+            strike,
+            made: Mutex::new(0),
+            answered,
+            struck: watch::Sender::new(false),
+        }
     }
 
     /// Never stops the world.
     pub fn never(inner: Arc<dyn Journal>) -> Self {
         Self::new(inner, u64::MAX, Strike::Before)
+    }
+
+    /// Lets go of the store.
+    pub fn close(&self) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn inner(&self) -> Result<Arc<dyn Journal>, StoreError> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.clone().ok_or_else(|| StoreError("the server is dead".to_owned()))
     }
 
     /// How many appends were made.
@@ -53,12 +70,16 @@ impl Doomed {
 
 impl Journal for Doomed {
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<(), CommitError>> {
+        let inner = match self.inner() {
+            Ok(inner) => inner,
+            Err(error) => return std::future::ready(Err(error.into())).boxed(),
+        };
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         *made += 1;
         if *made <= self.answered {
-            return self.inner.commit(batch);
+            return inner.commit(batch);
         }
-        let durable = (self.strike == Strike::After && *made == self.answered + 1).then(|| self.inner.commit(batch));
+        let durable = (self.strike == Strike::After && *made == self.answered + 1).then(|| inner.commit(batch));
         let struck = self.struck.clone();
         async move {
             if let Some(durable) = durable {
@@ -72,14 +93,14 @@ impl Journal for Doomed {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
-        self.inner.get(key)
+        self.inner()?.get(key)
     }
 
     fn scan(&self, scan: Scan) -> Result<Vec<Row>, StoreError> {
-        self.inner.scan(scan)
+        self.inner()?.scan(scan)
     }
 
     fn counters(&self) -> Counters {
-        self.inner.counters()
+        self.inner().map(|inner| inner.counters()).unwrap_or_default()
     }
 }

@@ -98,7 +98,7 @@ pub fn strike(
         if let Some(outcome) = alive(prepared, evaluator, &journal, &mut beyond)? {
             return same(prepared, whole, &outcome, &beyond, (&*journal, &blind));
         }
-        drop(journal);
+        journal.close();
         beyond.client.restarted = true;
         let now = beyond.now;
         beyond.look(|world| world.break_down(blow.arrived, now));

@@ -51,7 +51,18 @@ fn odd() -> impl Strategy<Value = Json> {
 
 /// The name of a member, standard or not.
 fn name() -> impl Strategy<Value = String> {
-    let known = ["id", "source", "type", "specversion", "time", "subject", "dataschema", "datacontenttype", "data", "data_base64"];
+    let known = [
+        "id",
+        "source",
+        "type",
+        "specversion",
+        "time",
+        "subject",
+        "dataschema",
+        "datacontenttype",
+        "data",
+        "data_base64",
+    ];
     prop_oneof![8 => proptest::sample::select(known.map(str::to_owned).to_vec()), 1 => "[a-z0-9]{1,70}", 1 => ".{0,8}"]
 }
 
@@ -73,7 +84,11 @@ fn event() -> impl Strategy<Value = String> {
 }
 
 fn nested(depth: usize) -> String {
-    format!("{{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/\",\"type\":\"t\",\"data\":{}1{}}}", "[".repeat(depth), "]".repeat(depth))
+    format!(
+        "{{\"specversion\":\"1.0\",\"id\":\"n\",\"source\":\"/\",\"type\":\"t\",\"data\":{}1{}}}",
+        "[".repeat(depth),
+        "]".repeat(depth)
+    )
 }
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
@@ -95,23 +110,26 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 
 fn posted() -> impl Strategy<Value = Posted> {
     let mode = proptest::sample::select(vec![Mode::Structured, Mode::Batched, Mode::Binary, Mode::Nonsense]);
-    let kinds = vec!["application/json", "text/plain", "application/octet-stream", "a/b;;=", "", "application/cloudevents+xml"];
+    let kinds =
+        vec!["application/json", "text/plain", "application/octet-stream", "a/b;;=", "", "application/cloudevents+xml"];
     let attributes = proptest::collection::vec(("[a-z0-9_-]{1,12}", "[ -~]{0,30}"), 0..4);
-    (mode, proptest::sample::select(kinds), attributes, body(), any::<u32>()).prop_map(|(mode, kind, attributes, body, id)| {
-        let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let mut headers = match mode {
-            Mode::Structured => vec![own("content-type", "application/cloudevents+json")],
-            Mode::Batched => vec![own("content-type", "application/cloudevents-batch+json; charset=utf-8")],
-            Mode::Binary | Mode::Nonsense => vec![own("content-type", kind)],
-        };
-        if matches!(mode, Mode::Binary) {
-            let id = id.to_string();
-            let whole = [("specversion", "1.0"), ("id", id.as_str()), ("source", "/hostile"), ("type", "t")];
-            headers.extend(whole.map(|(name, value)| own(&format!("ce-{name}"), value)));
-        }
-        headers.extend(attributes.into_iter().map(|(name, value)| (format!("ce-{name}"), value)));
-        Posted { headers, body }
-    })
+    (mode, proptest::sample::select(kinds), attributes, body(), any::<u32>()).prop_map(
+        |(mode, kind, attributes, body, id)| {
+            let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            let mut headers = match mode {
+                Mode::Structured => vec![own("content-type", "application/cloudevents+json")],
+                Mode::Batched => vec![own("content-type", "application/cloudevents-batch+json; charset=utf-8")],
+                Mode::Binary | Mode::Nonsense => vec![own("content-type", kind)],
+            };
+            if matches!(mode, Mode::Binary) {
+                let id = id.to_string();
+                let whole = [("specversion", "1.0"), ("id", id.as_str()), ("source", "/hostile"), ("type", "t")];
+                headers.extend(whole.map(|(name, value)| own(&format!("ce-{name}"), value)));
+            }
+            headers.extend(attributes.into_iter().map(|(name, value)| (format!("ce-{name}"), value)));
+            Posted { headers, body }
+        },
+    )
 }
 
 impl Server {

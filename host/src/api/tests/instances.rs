@@ -85,7 +85,9 @@ async fn an_instance_is_suspended_and_resumed_as_often_as_somebody_asks() {
     let id = server.post("/v1/instances", order("hang")).await.json()["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/instances/{id}");
     let ask = async |verb: &str| server.ask("POST", &format!("{path}/{verb}"), &[], "").await;
-    for (verb, status) in [("suspend", "suspended"), ("suspend", "suspended"), ("resume", "running"), ("resume", "running")] {
+    for (verb, status) in
+        [("suspend", "suspended"), ("suspend", "suspended"), ("resume", "running"), ("resume", "running")]
+    {
         let answer = ask(verb).await;
         assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::ACCEPTED, &status.into()), "{verb}");
     }

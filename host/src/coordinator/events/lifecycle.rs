@@ -110,6 +110,7 @@ impl Lifecycle {
             Record::Left { activation, .. } => self.left(*activation, stamped, page),
             Record::Suspended { .. } => self.halted(stamped, "suspended", page),
             Record::Resumed { .. } => self.halted(stamped, "resumed", page),
+            Record::Reopened { .. } => page.workflow(stamped, "resumed", Map::new()),
             Record::Ended { end } => self.ended(stamped, end, page),
             _ => {}
         }

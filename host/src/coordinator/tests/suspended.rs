@@ -1,4 +1,4 @@
-//! Suspended instances: durable, repeatable, and shown as what they are.
+//! Suspended and reopened instances: durable, repeatable, and shown as what they are.
 
 use super::*;
 
@@ -46,9 +46,7 @@ async fn what_is_out_ends_and_nothing_new_begins_until_it_is_resumed() {
     let handle = kit.start().await;
     assert_eq!(handle.instance(id).unwrap().status, Status::Suspended, "after a restart, too");
     assert_eq!(world.names(), ["a"]);
-    for _ in 0..2 {
-        handle.resume(id, None).await.unwrap();
-    }
+    handle.resume(id, None).await.unwrap();
     assert_eq!(ended(&handle, id).await.output, Some(json!({ "n": 2 })));
     assert_eq!(world.names(), ["a", "b"], "the result that came meanwhile was kept");
     let asked = handle.history(id, 0, 100).unwrap();
@@ -86,4 +84,69 @@ async fn one_that_could_not_be_taken_up_is_tried_again() {
     let (one, other) = tokio::join!(handle.resume(id, None), handle.resume(id, None));
     assert!(one.is_ok() || other.is_ok(), "{one:?} {other:?}");
     assert_eq!(ended(&handle, id).await.output, Some(json!({ "n": 2 })));
+}
+
+#[tokio::test]
+async fn a_faulted_instance_goes_on_from_the_task_that_failed() {
+    use futures_util::StreamExt as _;
+    let world = World::new(|attempt, _| {
+        let name = attempt.call.callee.action().unwrap().action.to_string();
+        gives(json!(name))
+    });
+    let broken = World::new(|attempt, _| {
+        let name = attempt.call.callee.action().unwrap().action.to_string();
+        if name == "b" { fails(409) } else { gives(json!({ "n": 1 })) }
+    });
+    let kit = Kit::new(two_calls(), broken.clone());
+    let handle = kit.start().await;
+    let id = handle.start(order(json!({}))).await.unwrap().summary.id;
+    assert_eq!(ended(&handle, id).await.error.unwrap().status, 409);
+    handle.shutdown().await;
+
+    let kit = Kit { world: world.clone(), ..kit };
+    let handle = kit.start().await;
+    let (one, other) = tokio::join!(handle.retry(id, Some("anna".to_owned())), handle.retry(id, None));
+    assert!(one.is_ok() != other.is_ok(), "one of two: {one:?} {other:?}");
+    while !handle.instance(id).unwrap().status.is_final() {
+        tokio::task::yield_now().await;
+    }
+    let summary = handle.instance(id).unwrap();
+    assert_eq!((summary.status, summary.output, summary.error), (Status::Completed, Some(json!("b")), None));
+    assert_eq!(world.names(), ["b"], "what was done before stays done");
+    for (status, count) in [(Status::Faulted, 0), (Status::Completed, 1)] {
+        let filter = InstanceFilter { status: Some(status), ..InstanceFilter::default() };
+        assert_eq!(handle.instances(&filter, 10, None).unwrap().items.len(), count, "{status:?}");
+    }
+    let tasks = handle.tasks(id).unwrap();
+    let seen: Vec<_> = tasks.iter().map(|task| (task.name.as_str(), task.status)).collect();
+    assert_eq!(seen, [("a", Status::Completed), ("b", Status::Faulted), ("b", Status::Completed)]);
+    let told: Vec<_> = handle.follow(id, 0).unwrap().collect().await;
+    assert!(told.len() > 12, "a follower is told of the time after the first end, too: {}", told.len());
+    assert!(matches!(handle.retry(id, None).await, Err(InstanceError::NotRetried(..))), "it has completed");
+}
+
+#[tokio::test]
+async fn a_reopened_instance_survives_a_restart_and_may_fault_again() {
+    let kit = Kit::new(two_calls(), World::new(|_, _| fails(500)));
+    let handle = kit.start().await;
+    let id = handle.start(order(json!({}))).await.unwrap().summary.id;
+    ended(&handle, id).await;
+    handle.retry(id, None).await.unwrap();
+    while !handle.instance(id).unwrap().status.is_final() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(handle.instance(id).unwrap().status, Status::Faulted);
+    handle.shutdown().await;
+    let hanging = World::new(|_, _| hangs());
+    let kit = Kit { world: hanging.clone(), ..kit };
+    let handle = kit.start().await;
+    handle.retry(id, None).await.unwrap();
+    hanging.called(1).await;
+    handle.shutdown().await;
+    let kit = Kit { world: World::echo(), ..kit };
+    let handle = kit.start().await;
+    while !handle.instance(id).unwrap().status.is_final() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(handle.instance(id).unwrap().output, Some(json!({ "n": 2 })));
 }

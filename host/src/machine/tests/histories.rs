@@ -62,6 +62,7 @@ enum Move {
     Cancel,
     Suspend,
     Resume,
+    Retry,
     /// An event of one of two types and some number, so that some come again.
     Hear(u8),
 }
@@ -77,6 +78,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Cancel),
         1 => Just(Move::Suspend),
         2 => Just(Move::Resume),
+        1 => Just(Move::Retry),
     ];
     proptest::collection::vec(one, 0..90)
 }
@@ -96,6 +98,7 @@ fn event_of(bench: &Bench, step: Move) -> Event {
         Move::Cancel => return Event::CancelRequested { by: None },
         Move::Suspend => return Event::SuspendRequested { by: None },
         Move::Resume => return Event::ResumeRequested { by: None },
+        Move::Retry => return Event::RetryRequested { by: None },
         _ => {}
     }
     let Some(errand) = errands.get(pick % errands.len().max(1)).copied() else { return Event::WakeUp };
@@ -150,8 +153,10 @@ proptest! {
             let woken = woken || bench.state.suspended().is_some();
             prop_assert!(!open || woken, "whatever has not ended will be woken");
         }
-        let ends = bench.history.iter().filter(|stamped| matches!(stamped.record, Record::Ended { .. })).count();
-        prop_assert_eq!(ends, usize::from(bench.state.end().is_some()));
+        let count = |is: fn(&Record) -> bool| bench.history.iter().filter(|stamped| is(&stamped.record)).count();
+        let ends = count(|record| matches!(record, Record::Ended { .. }));
+        let reopened = count(|record| matches!(record, Record::Reopened { .. }));
+        prop_assert_eq!(ends, reopened + usize::from(bench.state.end().is_some()));
         for (index, stamped) in bench.history.iter().enumerate() {
             prop_assert_eq!(stamped.seq, index as u64 + 1);
         }

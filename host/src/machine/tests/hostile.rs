@@ -47,7 +47,17 @@ fn odd() -> impl Strategy<Value = Json> {
 /// What stands in the place of something else.
 fn oddities() -> [Json; 9] {
     let far = json!("9999-12-31T23:59:59Z");
-    [json!(null), json!(u64::MAX), json!(-1), json!(0), json!({ "node": 4_000_000 }), json!([]), json!({}), json!("?"), far]
+    [
+        json!(null),
+        json!(u64::MAX),
+        json!(-1),
+        json!(0),
+        json!({ "node": 4_000_000 }),
+        json!([]),
+        json!({}),
+        json!("?"),
+        far,
+    ]
 }
 
 /// Takes a record after so many sound ones, and goes on where it is legal.

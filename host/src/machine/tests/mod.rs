@@ -5,6 +5,7 @@ mod events;
 mod flow;
 mod histories;
 mod hostile;
+mod reopened;
 mod repeat;
 mod samples;
 mod suspended;

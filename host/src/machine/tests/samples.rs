@@ -33,13 +33,14 @@ fn name(record: &Record) -> &'static str {
         Record::Caught { .. } => "caught",
         Record::Suspended { .. } => "suspended",
         Record::Resumed { .. } => "resumed",
+        Record::Reopened { .. } => "reopened",
         Record::CancelAsked { .. } => "cancel-asked",
         Record::Ended { .. } => "ended",
     }
 }
 
 /// All names that [`name`] gives.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "armed",
     "matched",
     "handled",
@@ -63,6 +64,7 @@ const NAMES: [&str; 25] = [
     "caught",
     "suspended",
     "resumed",
+    "reopened",
     "cancel-asked",
     "ended",
 ];
