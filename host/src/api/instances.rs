@@ -210,7 +210,8 @@ pub async fn resume_instance(
     responses(
         (status = 202, description = "It goes on; the instance as it stands.", body = InstanceSummary),
         (status = 404, description = "`unknown-instance`."),
-        (status = 409, description = "`conflict`: it has not faulted, failed at no task, or another instance runs it."),
+        (status = 409, description = "`instance-not-retried`: it has not faulted, failed at no task, or another \
+            instance runs it."),
     ))]
 pub async fn retry_instance(
     State(rooms): State<Arc<Rooms>>,

@@ -102,6 +102,15 @@ async fn an_instance_is_suspended_and_resumed_as_often_as_somebody_asks() {
 }
 
 #[tokio::test]
+async fn only_a_faulted_instance_is_tried_again() {
+    let server = Server::new().await;
+    let id = server.post("/v1/instances?wait=30", order("echo")).await.json()["id"].as_str().unwrap().to_owned();
+    let answer = server.ask("POST", &format!("/v1/instances/{id}/retry"), &[], "").await;
+    assert_eq!(answer.problem(), "instance-not-retried");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("completed"));
+}
+
+#[tokio::test]
 async fn the_same_key_gives_the_same_instance_and_no_other_request() {
     let server = Server::new().await;
     let headers = [("content-type", "application/json"), ("idempotency-key", "order-1")];

@@ -150,3 +150,58 @@ async fn a_reopened_instance_survives_a_restart_and_may_fault_again() {
     }
     assert_eq!(handle.instance(id).unwrap().output, Some(json!({ "n": 2 })));
 }
+
+/// Goes on to the completion, trying again what faulted.
+async fn to_its_completion(handle: Handle) -> InstanceSummary {
+    let id = handle.start(keyed("order", json!({}))).await.unwrap().summary.id;
+    loop {
+        let summary = handle.instance(id).unwrap();
+        match summary.status {
+            Status::Completed => return summary,
+            Status::Faulted => handle.retry(id, None).await.unwrap(),
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+#[test]
+fn a_reopening_survives_a_crash_at_any_write() {
+    use crate::journal::faulty::{Crash, CrashJournal};
+    fn live<T>(story: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
+    }
+    for crash in [Crash::Frozen, Crash::Unanswered] {
+        for commits in 0.. {
+            let first = Mutex::new(None);
+            let world = World::new(move |attempt, _| {
+                let (call, key) = (&attempt.call, attempt.call.key.clone());
+                let is_b = call.callee.action().unwrap().action.as_str() == "b";
+                if is_b && *first.lock().unwrap().get_or_insert(key.clone()) == key {
+                    return fails(409);
+                }
+                gives(call.arguments.clone())
+            });
+            let journal = Arc::new(CrashJournal::new(commits, crash));
+            let kit = Kit { journal: journal.clone(), ..Kit::new(two_calls(), world.clone()) };
+            let whole = live(async {
+                tokio::select! {
+                    biased;
+                    summary = async { to_its_completion(kit.start().await).await } => Some(summary),
+                    () = journal.crashed() => None,
+                }
+            });
+            let over = whole.is_some();
+            let summary = whole.unwrap_or_else(|| {
+                let again = Kit { journal: Arc::new(journal.reopen()), ..kit.clone() };
+                live(async { to_its_completion(again.start().await).await })
+            });
+            assert_eq!(summary.output, Some(json!({ "n": 2 })), "{crash:?} after {commits} commits");
+            let made = world.effects.lock().unwrap().iter().filter(|(name, _)| name == "b").count();
+            assert_eq!(made, 2, "once as it was, once as somebody asked for: {crash:?} after {commits} commits");
+            if over {
+                assert!(commits >= 5, "{commits}");
+                break;
+            }
+        }
+    }
+}
