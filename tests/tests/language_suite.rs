@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use orchestrator_host::definition::evaluate::Evaluate;
+use orchestrator_host::definition::profile::WORKFLOW_SCHEMA;
+use orchestrator_host::definition::{schema, yaml};
 use orchestrator_host::journal::Journal;
 use orchestrator_host::journal::memory::MemoryJournal;
 use orchestrator_host::journal::sled::SledJournal;
@@ -108,6 +110,21 @@ fn the_front_end_takes_refuses_and_warns_as_each_case_says() {
     let evaluator = evaluator();
     let wrong = cases().iter().filter_map(|case| prepare(case, &*evaluator).err());
     told(wrong.map(|error| format!("{error:#}")).collect());
+}
+
+#[test]
+fn what_the_front_end_takes_fits_the_schema_for_editors() {
+    let schema = serde_json::from_str(WORKFLOW_SCHEMA).expect("a schema in JSON");
+    let validator = schema::compile(&schema).expect("a schema");
+    let evaluator = evaluator();
+    let taken = cases().iter().filter(|case| matches!(prepare(case, &*evaluator), Ok(Looked::Taken(_))));
+    let wrong = taken.filter_map(|case| {
+        let tree = yaml::parse(&case.text(), "case.yaml").expect("what is taken is YAML").to_json();
+        let errors = validator.iter_errors(&tree).map(|error| format!("{}: {error}", error.instance_path()));
+        let errors: Vec<_> = errors.map(|error| error.chars().take(300).collect::<String>()).collect();
+        (!errors.is_empty()).then(|| format!("{}\n    {}", case.title(), errors.join("\n    ")))
+    });
+    told(wrong.collect());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `orchctl pack`: building, checking, installing, showing and removing packs.
 
 mod check;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,9 @@ pub(super) enum Command {
     /// Check packs as an installation would. Needs no server.
     #[command(after_help = "Example: orchctl pack check packs/storage")]
     Check(check::Check),
+    /// Run the tests of packs: the cases in their `tests/*.yaml`. Needs no server, and nothing leaves this machine.
+    #[command(after_help = test::HELP)]
+    Test(test::Test),
     /// Show or change what a pack may use.
     Grant(Grant),
 }
@@ -107,6 +111,7 @@ impl Command {
             }
             Self::Build(build) => build.execute(context),
             Self::Check(check) => check.execute(context).await,
+            Self::Test(test) => test.execute(context).await,
             Self::Grant(grant) => grant.execute(context).await,
         }
     }

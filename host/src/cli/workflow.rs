@@ -2,7 +2,7 @@
 //! needed.
 
 mod check;
-mod desk;
+pub(super) mod desk;
 mod local;
 mod sarif;
 mod show;

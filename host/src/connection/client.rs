@@ -14,7 +14,8 @@ use super::authentication::{authenticate, reserves};
 use super::declaration::Connection;
 use super::secrets::SecretStore;
 use super::signature::SignedBody;
-pub use super::transport::{Incoming, Payload, SendError};
+use super::transport::Carrier;
+pub use super::transport::{Incoming, Payload, SendError, StandIn};
 use super::{target, transport};
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::ConnectionName;
@@ -27,7 +28,7 @@ pub struct Client {
     name: ConnectionName,
     declaration: Connection,
     secrets: SecretStore,
-    http: reqwest::Client,
+    carrier: Carrier,
     places: Arc<Semaphore>,
 }
 
@@ -60,9 +61,23 @@ impl Client {
     /// # Errors
     /// The certificates cannot be used; the text says why.
     pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
-        let http = transport::client(declaration.ca_certificates.as_deref(), None)?;
+        let carrier = Carrier::Network(transport::client(declaration.ca_certificates.as_deref(), None)?);
+        Ok(Self::over(name, declaration, secrets, carrier))
+    }
+
+    /// The client of a connection behind which nobody is but `stand_in`.
+    pub fn standing_in(
+        name: ConnectionName,
+        declaration: Connection,
+        secrets: SecretStore,
+        stand_in: Arc<dyn StandIn>,
+    ) -> Self {
+        Self::over(name, declaration, secrets, Carrier::StandIn(stand_in))
+    }
+
+    fn over(name: ConnectionName, declaration: Connection, secrets: SecretStore, carrier: Carrier) -> Self {
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
-        Ok(Self { name, declaration, secrets, http, places })
+        Self { name, declaration, secrets, carrier, places }
     }
 
     /// The connection's name as the admin gave it.
@@ -105,7 +120,8 @@ impl Client {
         };
         let (url, headers) = self.authenticated(&outgoing)?;
         let Outgoing { method, payload, .. } = outgoing;
-        let mut incoming = transport::send(&self.http, method, url, headers, payload, deadline, Some(permit)).await?;
+        let mut incoming =
+            transport::send(&self.carrier, method, url, headers, payload, deadline, Some(permit)).await?;
         self.clean(&mut incoming.headers);
         Ok(incoming)
     }

@@ -10,8 +10,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::client::{Incoming, Outgoing, SendError, remove_hidden};
-use super::transport;
+use super::client::{Incoming, Outgoing, SendError, StandIn, remove_hidden};
+use super::transport::{self, Carrier};
 
 /// The default and upper limit of a request's time.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const EXCHANGES_MAX: usize = 64;
 /// Sends requests to granted hosts.
 #[derive(Debug)]
 pub struct Outside {
-    http: reqwest::Client,
+    carrier: Carrier,
     places: Arc<Semaphore>,
 }
 
@@ -32,8 +32,13 @@ impl Outside {
     /// # Errors
     /// TLS cannot be set up on this machine.
     pub fn new() -> Result<Self, String> {
-        let http = transport::client(None, Some(Arc::new(PublicOnly)))?;
-        Ok(Self { http, places: Arc::new(Semaphore::new(EXCHANGES_MAX)) })
+        let carrier = Carrier::Network(transport::client(None, Some(Arc::new(PublicOnly)))?);
+        Ok(Self { carrier, places: Arc::new(Semaphore::new(EXCHANGES_MAX)) })
+    }
+
+    /// An outside where nobody is but `stand_in`.
+    pub fn standing_in(stand_in: Arc<dyn StandIn>) -> Self {
+        Self { carrier: Carrier::StandIn(stand_in), places: Arc::new(Semaphore::new(EXCHANGES_MAX)) }
     }
 
     /// Sends a request to a URL whose host was granted; `outgoing.target` is not looked at.
@@ -57,7 +62,7 @@ impl Outside {
             return Err(SendError::Unavailable(format!("all {EXCHANGES_MAX} exchanges with granted hosts are in use")));
         };
         let Outgoing { method, headers, payload, .. } = outgoing;
-        transport::send(&self.http, method, url, headers, payload, deadline, Some(permit)).await
+        transport::send(&self.carrier, method, url, headers, payload, deadline, Some(permit)).await
     }
 }
 

@@ -7,12 +7,12 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
-use super::transport::{self, Payload, SendError};
+use super::transport::{self, Carrier, Payload, SendError};
 
 /// Sends requests whose answer is only a status.
 #[derive(Debug, Clone)]
 pub struct Pusher {
-    http: reqwest::Client,
+    carrier: Carrier,
 }
 
 impl Pusher {
@@ -21,7 +21,7 @@ impl Pusher {
     /// # Errors
     /// TLS cannot be set up on this machine.
     pub fn new() -> Result<Self, String> {
-        Ok(Self { http: transport::client(None, None)? })
+        Ok(Self { carrier: Carrier::Network(transport::client(None, None)?) })
     }
 
     /// Posts bytes and waits for the status of the answer.
@@ -38,7 +38,8 @@ impl Pusher {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
         let deadline = Instant::now() + timeout;
         let payload = Payload::Bytes(body);
-        let incoming = transport::send(&self.http, Method::POST, url.clone(), headers, payload, deadline, None).await?;
+        let incoming = transport::send(&self.carrier, Method::POST, url.clone(), headers, payload, deadline, None);
+        let incoming = incoming.await?;
         Ok(incoming.status)
     }
 }

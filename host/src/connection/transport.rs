@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
+use http_body::Body as _;
 use reqwest::dns::Resolve;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -19,6 +21,34 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Idle connections are closed after this time; servers commonly close theirs after 60 s or more.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A streamed body that somebody answers in the place of the outside is held in memory up to this many bytes; tests of
+/// packs move little.
+const STREAMED_BYTES_MAX: u64 = 64 << 20;
+
+/// Answers requests in the place of the outside: what packs are tested with.
+pub trait StandIn: Send + Sync + 'static {
+    /// Answers a request, which has the URL that would have been asked.
+    fn answer(&self, request: http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Bytes>, SendError>>;
+}
+
+/// How requests leave.
+#[derive(Clone)]
+pub(super) enum Carrier {
+    /// Over the network.
+    Network(reqwest::Client),
+    /// To somebody who answers in this process.
+    StandIn(Arc<dyn StandIn>),
+}
+
+impl std::fmt::Debug for Carrier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Network(_) => "Network",
+            Self::StandIn(_) => "StandIn",
+        })
+    }
+}
 
 /// Why there is no response, sorted by what a caller can do. Texts have neither addresses nor credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,7 +142,7 @@ fn tls(ca: Option<&str>) -> Result<rustls::ClientConfig, String> {
 
 /// Sends one request and waits for the response's head, until `deadline` at most.
 pub(super) async fn send(
-    client: &reqwest::Client,
+    carrier: &Carrier,
     method: Method,
     url: Url,
     headers: HeaderMap,
@@ -120,14 +150,22 @@ pub(super) async fn send(
     deadline: Instant,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Incoming, SendError> {
-    let request = client.request(method, url).headers(headers);
-    let request = match payload {
-        Payload::Empty => request,
-        Payload::Bytes(bytes) => request.body(bytes),
-        Payload::Stream(body) => request.body(body),
+    let sending = async {
+        match carrier {
+            Carrier::Network(client) => {
+                let request = client.request(method, url).headers(headers);
+                let request = match payload {
+                    Payload::Empty => request,
+                    Payload::Bytes(bytes) => request.body(bytes),
+                    Payload::Stream(body) => request.body(body),
+                };
+                request.send().await.map_err(sort)
+            }
+            Carrier::StandIn(stand_in) => ask(stand_in.as_ref(), method, url, headers, payload).await,
+        }
     };
-    let response = match tokio::time::timeout_at(deadline.into(), request.send()).await {
-        Ok(sent) => sent.map_err(sort)?,
+    let response = match tokio::time::timeout_at(deadline.into(), sending).await {
+        Ok(sent) => sent?,
         Err(_) => return Err(SendError::Timeout("no response within the request's time".to_owned())),
     };
     Ok(Incoming {
@@ -138,6 +176,37 @@ pub(super) async fn send(
         deadline,
         permit,
     })
+}
+
+/// Asks somebody who answers in the place of the outside.
+async fn ask(
+    stand_in: &dyn StandIn,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    payload: Payload,
+) -> Result<reqwest::Response, SendError> {
+    let body = match payload {
+        Payload::Empty => Bytes::new(),
+        Payload::Bytes(bytes) => bytes,
+        Payload::Stream(body) => gathered(body).await?,
+    };
+    let request = http::Request::builder().method(method).uri(url.as_str()).body(body);
+    let mut request = request.map_err(|_| SendError::Invalid("write a request that HTTP allows".to_owned()))?;
+    *request.headers_mut() = headers;
+    Ok(stand_in.answer(request).await?.into())
+}
+
+async fn gathered(mut body: reqwest::Body) -> Result<Bytes, SendError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.map_err(sort)?.into_data() else { continue };
+        if (whole.len() + data.len()) as u64 > STREAMED_BYTES_MAX {
+            return Err(SendError::TooLarge(STREAMED_BYTES_MAX));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
 }
 
 /// The announced length; only present where the body is framed by it.

@@ -14,11 +14,11 @@ use super::live::{Live, Message};
 use super::perform::{Attempt, Finding, LogLevel, Measure, Observe};
 use super::view::{Event, LogLine, Progress};
 use super::{Shared, child, locked};
-use crate::definition::graph::Callee;
+use crate::definition::graph::{Callee, NodeKind};
 use crate::machine::command::Call;
 use crate::machine::next::{Event as Happened, Found};
 use crate::machine::state::Errand;
-use crate::model::{Failure, Json, Problem, Reaction};
+use crate::model::{Effect, Failure, Json, Problem, Reaction, standard};
 
 /// So much of what an attempt logs is kept, the newest: enough to see what went wrong, little enough for one row.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
@@ -56,8 +56,16 @@ pub(super) async fn run(shared: Arc<Shared>, observer: Arc<Observer>, errand: Er
         let found = found(answer.unwrap_or_else(|_| Err(panicked())));
         Happened::ProbeAnswered { activation, attempt: number, found }
     } else {
-        let answer = AssertUnwindSafe(shared.perform.run(attempt, observer)).catch_unwind().await;
-        let result = answer.unwrap_or_else(|_| Err(panicked()));
+        let heartbeat = attempt.call.heartbeat;
+        let answer = AssertUnwindSafe(shared.perform.run(attempt, observer.clone())).catch_unwind();
+        let result = match heartbeat {
+            None => answer.await,
+            Some(heartbeat) => tokio::select! {
+                answer = answer => answer,
+                () = observer.silent(heartbeat) => Ok(Err(observer.stalled(heartbeat))),
+            },
+        };
+        let result = result.unwrap_or_else(|_| Err(panicked()));
         Happened::ResultArrived { activation, attempt: number, result }
     }
 }
@@ -88,9 +96,13 @@ pub(super) struct Observer {
     errand: Errand,
     name: String,
     pub(super) reference: String,
+    /// The call may be made only once.
+    once: bool,
     running: AtomicBool,
     lines: Mutex<Lines>,
     told_at: Mutex<Option<Timestamp>>,
+    /// When it last reported progress or stored a checkpoint; absent: not yet.
+    heard_at: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Default)]
@@ -103,8 +115,40 @@ impl Observer {
     pub(super) fn new(shared: Arc<Shared>, live: Arc<Live>, errand: Errand, call: &Call) -> Self {
         let node = live.program.node(call.node);
         let (name, reference) = (node.name.to_string(), node.reference.clone());
-        let (running, lines, told_at) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
-        Self { shared, live, errand, name, reference, running, lines, told_at }
+        let once = matches!(&node.kind, NodeKind::Act(act) if act.effect == Effect::Once);
+        let (running, lines) = (AtomicBool::new(false), Mutex::default());
+        let (told_at, heard_at) = (Mutex::default(), Mutex::default());
+        Self { shared, live, errand, name, reference, once, running, lines, told_at, heard_at }
+    }
+
+    /// Ends when the attempt has reported nothing for so long, counted from its start.
+    async fn silent(&self, heartbeat: SignedDuration) {
+        let begun = self.shared.clock.now();
+        loop {
+            let heard = locked(&self.heard_at).unwrap_or(begun);
+            let due = heard.saturating_add(heartbeat).expect("a signed duration always saturates");
+            if self.shared.clock.now() >= due {
+                return;
+            }
+            self.shared.clock.sleep_until(due).await;
+        }
+    }
+
+    /// The failure of an attempt that reported nothing. It was cut off in the middle, so what may be done only once has to
+    /// be asked about first.
+    fn stalled(&self, heartbeat: SignedDuration) -> Failure {
+        let reaction = if self.once { Reaction::Unknown } else { Reaction::Transient { retry_after_ms: None } };
+        let (segment, status) = standard::TIMEOUT;
+        let detail = format!(
+            "`{}` reported no progress for {heartbeat:#}; raise `metadata.heartbeat`, or let the action report more often",
+            self.name
+        );
+        let kind = format!("{}{segment}", standard::BASE);
+        Failure { reaction, problem: Problem { kind, status, title: "no sign of life".to_owned(), detail } }
+    }
+
+    fn heard(&self) {
+        *locked(&self.heard_at) = Some(self.shared.clock.now());
     }
 
     /// Whether its turn has come.
@@ -127,6 +171,7 @@ impl Observe for Observer {
     }
 
     fn progress(&self, measures: Vec<Measure>, note: Option<String>) {
+        self.heard();
         let task = self.errand.activation.0;
         let progress = Progress { measures, note };
         locked(&self.live.progress).insert(task, progress.clone());
@@ -141,6 +186,7 @@ impl Observe for Observer {
     }
 
     fn checkpoint(&self, value: Json) -> BoxFuture<'static, Result<(), String>> {
+        self.heard();
         let size = value.to_string().len();
         if size > CHECKPOINT_BYTES_MAX {
             let refusal = format!("a checkpoint of {size} bytes is too large: keep it under {CHECKPOINT_BYTES_MAX}");

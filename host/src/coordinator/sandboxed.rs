@@ -13,7 +13,7 @@ use crate::connection::call::{Caller, Kind};
 use crate::connection::secrets::SecretStore;
 use crate::definition::graph::Callee;
 use crate::definition::yaml;
-use crate::model::{Failure, Problem, Reaction, Success, standard};
+use crate::model::{Failure, Json, Problem, Reaction, Success, standard};
 use crate::pack::{Catalog, CatalogError};
 use crate::sandbox::{Invocation, Phase, Reply, Sandbox};
 
@@ -37,10 +37,18 @@ pub struct Sandboxed {
 /// # Errors
 /// TLS cannot be set up on this machine.
 pub fn caller(clock: Arc<dyn Clock>) -> Result<Caller, String> {
-    Caller::new(clock, |text| match yaml::parse(text, "document") {
+    Caller::new(clock, read_yaml)
+}
+
+/// Reads a document that a call needs.
+///
+/// # Errors
+/// It is no YAML; the text says why.
+pub fn read_yaml(text: &str) -> Result<Json, String> {
+    match yaml::parse(text, "document") {
         Ok(tree) => Ok(tree.to_json()),
         Err(finding) => Err(finding.to_string()),
-    })
+    }
 }
 
 impl Perform for Sandboxed {
@@ -145,7 +153,7 @@ mod tests {
     use crate::machine::command::Call;
     use crate::machine::record::ActivationId;
     use crate::machine::testing::Plain;
-    use crate::model::{InstanceId, Json, PackName};
+    use crate::model::{InstanceId, PackName};
     use crate::pack::directory::Directory;
     use crate::sandbox::SandboxConfig;
 
@@ -187,6 +195,7 @@ mod tests {
             arguments,
             checkpoint: None,
             timeout: SignedDuration::from_secs(20),
+            heartbeat: None,
         };
         let (pack, version) = (PackName::parse("demo").unwrap(), semver::Version::new(1, 0, 0));
         Attempt { instance: InstanceId(uuid::Uuid::nil()), pack, version, reference: "/do/0/a".to_owned(), call }

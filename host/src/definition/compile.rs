@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Position, Severity, Source, near};
 use super::evaluate::Evaluate;
-use super::graph::{ActionRef, Expression, Frame, Node, NodeId, Program, Schema, SchemaId, Scope, ScopeId};
+use super::graph::{ActionRef, Expression, Extended, Frame, Node, NodeId, Program, Schema, SchemaId, Scope, ScopeId};
 use super::yaml::{self, Entry, Tree};
 use super::{Actions, Compiled, lint};
 use crate::model::Digest;
@@ -105,6 +105,8 @@ struct Compiler<'a> {
     called: HashSet<&'a str>,
     /// The tasks being read are those of an extension.
     weaving: bool,
+    /// The task that they stand around.
+    extended: Option<Arc<Extended>>,
     /// How many lists of tasks are open around the place.
     depth: usize,
     work: usize,
@@ -142,6 +144,7 @@ impl<'a> Compiler<'a> {
             calling: Vec::new(),
             called: HashSet::new(),
             weaving: false,
+            extended: None,
             depth: 0,
             work: 0,
             exhausted: false,

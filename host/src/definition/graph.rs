@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+pub use super::filter::{Correlation, Filter, Match};
 use crate::model::{ActionName, Digest, Effect, Json, PackName, TaskName, WorkflowName};
 
 /// A compiled workflow.
@@ -92,6 +93,17 @@ pub struct Node {
     pub shield: bool,
     /// The task's `metadata`, kept as written.
     pub metadata: BTreeMap<String, Json>,
+    /// The task that an extension's task stands before or after; `$task` tells of it.
+    pub extends: Option<Arc<Extended>>,
+}
+
+/// A task that is extended.
+#[derive(Debug)]
+pub struct Extended {
+    /// Its name.
+    pub name: TaskName,
+    /// Its reference.
+    pub reference: String,
 }
 
 /// What every task has around its body, in the order of the DSL's data flow.
@@ -148,7 +160,7 @@ pub enum NodeKind {
     /// Waits for events (`listen`).
     Listen(Listen),
     /// Publishes an event (`emit`); output = the event. The template gives an object of CloudEvent attributes and
-    /// `data`; the machine adds `id`, `specversion`, `time` and, where it is absent, `source`.
+    /// `data`; the machine adds `id`, `specversion`, `time` and `source` where they are absent.
     Emit(Template),
     /// Output = the transformed input of the node around it. Woven in by extensions.
     Recall,
@@ -165,6 +177,8 @@ pub struct Act {
     pub effect: Effect,
     /// How long one attempt may take.
     pub timeout: SignedDuration,
+    /// `metadata.heartbeat`: an attempt that reports nothing for so long is ended.
+    pub heartbeat: Option<SignedDuration>,
     /// The action's input schema; a failure is a `validation` error before any call.
     pub input_schema: Option<SchemaId>,
     /// The action's output schema; a failure is a `validation` error at the task.
@@ -287,36 +301,6 @@ pub enum Until {
     Events(Box<Strategy>),
     /// Never by itself (`until: false`): only a timeout or a cancellation ends it.
     Never,
-}
-
-/// One filter of events.
-#[derive(Debug)]
-pub struct Filter {
-    /// Attributes (`type`, `source`, `subject`, `data`, extensions), all of which must fit.
-    pub with: Vec<(String, Match)>,
-    /// Values that all events of this listening must share.
-    pub correlate: Vec<Correlation>,
-}
-
-/// What an attribute must be.
-#[derive(Debug)]
-pub enum Match {
-    /// Equal to this. An object matches when each of its members is equal.
-    Equals(Json),
-    /// An expression over the attribute's value: `true` fits, `false` and `null` do not, any other result must be equal.
-    Expression(ExpressionId),
-}
-
-/// `correlate: {<key>: {from, expect}}`.
-#[derive(Debug)]
-pub struct Correlation {
-    /// The key; filters of one strategy with the same key share the expectation.
-    pub key: String,
-    /// Over the event (envelope as `.`).
-    pub from: ExpressionId,
-    /// Evaluated once when listening begins, over the task's input. Absent: the first event's value is expected of the
-    /// others.
-    pub expect: Option<Template>,
 }
 
 /// What of an event becomes data (`listen.read`).
@@ -452,18 +436,18 @@ pub struct Retry {
     pub when: Option<ExpressionId>,
     /// Not retried when this holds.
     pub except_when: Option<ExpressionId>,
-    /// The base delay; default zero.
-    pub delay: SignedDuration,
+    /// The base delay; default zero. It and `jitter` are computed when a retry is decided, with the error bound.
+    pub delay: Duration,
     /// How the delay grows with retry n = 1, 2, …
     pub backoff: Backoff,
     /// Uniform extra delay from the first to the second.
-    pub jitter: Option<(SignedDuration, SignedDuration)>,
+    pub jitter: Option<(Duration, Duration)>,
     /// Retries after the first attempt, at most.
     pub count: Option<u32>,
-    /// How long each attempt may take (`limit.attempt.duration`).
-    pub attempt_duration: Option<SignedDuration>,
+    /// How long each attempt may take (`limit.attempt.duration`). It and `total_duration` are computed when the try begins.
+    pub attempt_duration: Option<Duration>,
     /// How long all attempts together may take (`limit.duration`), from the first one's start.
-    pub total_duration: Option<SignedDuration>,
+    pub total_duration: Option<Duration>,
 }
 
 /// The growth of a retry delay.
@@ -551,6 +535,16 @@ pub struct Schema {
     pub pointer: String,
     /// The validator (JSON Schema 2020-12).
     pub validator: jsonschema::Validator,
+}
+
+impl Duration {
+    /// The length, where it is known when compiled.
+    pub fn fixed(self) -> Option<SignedDuration> {
+        match self {
+            Self::Fixed(duration) => Some(duration),
+            Self::Expression(_) => None,
+        }
+    }
 }
 
 impl Program {

@@ -8,6 +8,7 @@ pub mod diagram;
 pub mod duration;
 pub mod evaluate;
 pub mod expression;
+pub mod filter;
 pub mod graph;
 mod lint;
 pub mod path;

@@ -336,9 +336,14 @@ impl<'a> Reader<'a> {
     fn syntax(&self, error: &ScanError) -> Diagnostic {
         let at = marker(error.marker());
         let found = self.refuse("yaml-syntax", at, format!("not YAML: {}", error.info()));
-        match found.excerpt.contains("${") {
-            true => found.cure("put `${ … }` between quotes: `: ` and ` #` mean something to YAML"),
-            false => found,
+        match () {
+            () if found.excerpt.contains("${") => {
+                found.cure("put `${ … }` between quotes: `: ` and ` #` mean something to YAML")
+            }
+            () if error.info().contains("mapping values") => {
+                found.cure("put a text with `: ` in it, such as an expression, between quotes")
+            }
+            () => found,
         }
     }
 }

@@ -1,22 +1,30 @@
 //! Drives one run: starts the instance, gives it events and time whenever it has come to rest, and says what came of it.
+//! The process of a run can be made to die at a commit: everything but the journal and the outside is gone then, and
+//! the run goes on from what is durable.
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::clock::DeskClock;
 use super::idle::{Counted, Idle};
-use super::shelf::Shelf;
-use super::{Outcome, Plan, TaskRun, Time};
+use super::{Outcome, TaskRun, Time};
 use crate::clock::Clock as _;
 use crate::coordinator::events::cloud_event::CloudEvent;
-use crate::coordinator::view::{Event, InstanceSummary, Status};
-use crate::coordinator::{ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Start, StartError};
+use crate::coordinator::view::{Event, InstanceFilter, InstanceSummary, Status};
+use crate::coordinator::{
+    ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Perform, Programs, Start, StartError,
+};
+use crate::definition::evaluate::Evaluate;
+use crate::definition::graph::Program;
+use crate::journal::Journal;
+use crate::journal::faulty::{Crash, CrashJournal};
+use crate::machine::record::{Record, Stamped};
 use crate::model::{InstanceId, Json, standard};
 
 /// A run that makes more records than this goes round in circles; its journal is held in memory.
@@ -28,82 +36,226 @@ const IDLE_JUMPS_MAX: u32 = 1_000;
 /// So long events are kept: longer than any wait of the language, so that nothing forgets them during a run.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365 * 300);
 
+/// So many instances of a run are told: the one that was ordered and its children.
+const INSTANCES_MAX: usize = 1_000;
+
 /// What is to be done.
 pub(super) struct Work {
-    pub(super) plan: Plan,
-    pub(super) shelf: Arc<Shelf>,
+    /// What is ordered.
+    pub(super) start: Start,
+    /// Where workflows come from.
+    pub(super) programs: Arc<dyn Programs>,
+    /// Who performs calls.
+    pub(super) perform: Arc<dyn Perform>,
+    /// Who computes expressions.
+    pub(super) evaluator: Arc<dyn Evaluate>,
+    /// How waits pass.
+    pub(super) time: Time,
+    /// Where records go; not used where the process is to die.
+    pub(super) journal: Arc<dyn Journal>,
+    /// Events that are still to come.
+    pub(super) events: Events,
+    /// Somebody cancels as soon as this task is entered.
+    pub(super) cancel: Option<String>,
+    /// Where the process dies, if it is to.
+    pub(super) death: Option<Death>,
 }
 
-/// Runs to the end, on this thread; nobody waiting for the answer any more ends it too.
-pub(super) fn run(work: Work, answer: oneshot::Sender<Outcome>) {
-    let idle = Arc::new(Idle::default());
-    let parked = idle.clone();
-    let runtime = Builder::new_current_thread().enable_all().on_thread_park(move || parked.parked()).build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(answered(work, idle, answer)),
-        Err(error) => {
-            let outcome = Outcome::stopped(Status::Suspended, format!("no runtime for the run: {error}"));
-            // Whoever asked may be gone.
-            let _ = answer.send(outcome);
-        }
+/// A process that dies.
+pub(super) struct Death {
+    /// After so many commits.
+    pub(super) commits: u64,
+    /// How its last commit fares.
+    pub(super) crash: Crash,
+    /// Told when another process takes its place.
+    pub(super) reborn: Box<dyn Fn() + Send>,
+}
+
+/// What came of a run, with what only its driver knows.
+pub(super) struct Ended {
+    /// What came of it.
+    pub(super) outcome: Outcome,
+    /// The instance, where there is one.
+    pub(super) instance: Option<InstanceId>,
+    /// The histories of the instance and its children.
+    pub(super) histories: Vec<History>,
+    /// How many batches were committed.
+    pub(super) commits: u64,
+}
+
+/// What happened in one instance.
+pub(super) struct History {
+    /// Its workflow.
+    pub(super) program: Arc<Program>,
+    /// Its records.
+    pub(super) records: Vec<Stamped>,
+}
+
+impl Ended {
+    /// A run that was never begun.
+    fn unbegun(outcome: Outcome) -> Self {
+        Self { outcome, instance: None, histories: Vec::new(), commits: 0 }
+    }
+
+    /// The instance's identifier; nothing where there is none.
+    pub(super) fn instance(&self) -> String {
+        self.instance.map(|id| id.to_string()).unwrap_or_default()
     }
 }
 
-async fn answered(work: Work, idle: Arc<Idle>, mut answer: oneshot::Sender<Outcome>) {
-    let outcome = tokio::select! {
-        outcome = drive(work, idle) => outcome,
-        () = answer.closed() => return,
-    };
-    let _ = answer.send(outcome);
+/// Events that are still to come. One that nobody has confirmed is given again, as a sender outside would.
+pub(super) struct Events(Mutex<Coming>);
+
+struct Coming {
+    left: VecDeque<Json>,
+    /// Events that were given so far.
+    given: usize,
 }
 
-async fn drive(work: Work, idle: Arc<Idle>) -> Outcome {
-    let clock = DeskClock::new(work.plan.time, idle.clone());
-    let coordinator = match Coordinator::start(parts(&work, &clock, &idle)).await {
-        Ok(coordinator) => coordinator,
-        Err(error) => return Outcome::stopped(Status::Suspended, error.to_string()),
+impl Events {
+    pub(super) fn new(events: Vec<Json>) -> Self {
+        Self(Mutex::new(Coming { left: events.into(), given: 0 }))
+    }
+
+    fn coming(&self) -> MutexGuard<'_, Coming> {
+        // Held for one look or one change, neither of which can fail half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next event and its number.
+    fn next(&self) -> Option<(Json, usize)> {
+        let coming = self.coming();
+        coming.left.front().map(|event| (event.clone(), coming.given + 1))
+    }
+
+    fn confirmed(&self) {
+        let mut coming = self.coming();
+        coming.left.pop_front();
+        coming.given += 1;
+    }
+}
+
+/// Runs to the end, on this thread; nobody waiting for the answer any more ends it too.
+pub(super) fn run(work: &Work, mut answer: oneshot::Sender<Ended>) {
+    let ended = match &work.death {
+        None => life(work, &work.journal, work.time, &mut answer, None),
+        Some(death) => lives(work, death, &mut answer),
     };
-    let started = coordinator.start(order(&work)).await;
-    let outcome = match started {
-        Err(StartError::InvalidInput(violations)) => invalid(&violations),
-        Err(error) => Outcome::stopped(Status::Suspended, error.to_string()),
+    if let Life::Ended(ended) = ended {
+        // Whoever asked may be gone.
+        let _ = answer.send(*ended);
+    }
+}
+
+/// How the life of a process ended.
+enum Life {
+    /// With the run.
+    Ended(Box<Ended>),
+    /// Before it, at this time of its clock.
+    Died(Timestamp),
+    /// Nobody wants to know.
+    Unwanted,
+}
+
+/// Two processes, one after the other.
+fn lives(work: &Work, death: &Death, answer: &mut oneshot::Sender<Ended>) -> Life {
+    let mortal = Arc::new(CrashJournal::new(death.commits, death.crash));
+    let journal: Arc<dyn Journal> = mortal.clone();
+    let died = match life(work, &journal, work.time, answer, Some(&mortal)) {
+        Life::Died(at) => at,
+        life => return life,
+    };
+    (death.reborn)();
+    let time = match work.time {
+        Time::Real => Time::Real,
+        Time::Skip(_) => Time::Skip(died),
+    };
+    let journal: Arc<dyn Journal> = Arc::new(mortal.reopen());
+    life(work, &journal, time, answer, None)
+}
+
+/// One process: whatever it has besides the journal and the outside goes with its runtime.
+fn life(
+    work: &Work,
+    journal: &Arc<dyn Journal>,
+    time: Time,
+    answer: &mut oneshot::Sender<Ended>,
+    mortal: Option<&CrashJournal>,
+) -> Life {
+    let idle = Arc::new(Idle::default());
+    let parked = idle.clone();
+    let runtime = Builder::new_current_thread().enable_all().on_thread_park(move || parked.parked()).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let outcome = Outcome::stopped(Status::Suspended, format!("no runtime for the run: {error}"));
+            return Life::Ended(Box::new(Ended::unbegun(outcome)));
+        }
+    };
+    let clock = DeskClock::new(time, idle.clone());
+    let life = runtime.block_on(async {
+        let dies = async {
+            match mortal {
+                Some(mortal) => mortal.crashed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = dies => Life::Died(clock.now()),
+            ended = drive(work, journal, &clock, &idle) => Life::Ended(Box::new(ended)),
+            () = answer.closed() => Life::Unwanted,
+        }
+    });
+    runtime.shutdown_background();
+    life
+}
+
+async fn drive(work: &Work, journal: &Arc<dyn Journal>, clock: &DeskClock, idle: &Arc<Idle>) -> Ended {
+    let coordinator = match Coordinator::start(parts(work, journal, clock, idle)).await {
+        Ok(coordinator) => coordinator,
+        Err(error) => return Ended::unbegun(Outcome::stopped(Status::Suspended, error.to_string())),
+    };
+    let started = coordinator.start(work.start.clone()).await;
+    let mut ended = match started {
+        Err(StartError::InvalidInput(violations)) => Ended::unbegun(invalid(&violations)),
+        Err(error) => Ended::unbegun(Outcome::stopped(Status::Suspended, error.to_string())),
         Ok(started) => {
-            let events = work.plan.events.into();
-            let run = Run { coordinator: coordinator.clone(), id: started.summary.id, events, clock, idle, given: 0 };
-            run.finish().await
+            let id = started.summary.id;
+            let run = Run { coordinator: coordinator.clone(), id, work, clock: clock.clone(), idle: idle.clone() };
+            let outcome = run.finish().await;
+            Ended { outcome, instance: Some(id), histories: histories(&coordinator), commits: 0 }
         }
     };
     coordinator.shutdown().await;
-    outcome
+    ended.commits = journal.counters().commits;
+    ended
 }
 
-fn parts(work: &Work, clock: &DeskClock, idle: &Arc<Idle>) -> Parts {
-    let plan = &work.plan;
+/// What happened in every instance. What cannot be read is left out: the outcome says why already.
+fn histories(coordinator: &Handle) -> Vec<History> {
+    let page = coordinator.instances(&InstanceFilter::default(), INSTANCES_MAX, None);
+    let ids = page.map(|page| page.items).unwrap_or_default().into_iter().map(|summary| summary.id);
+    let history = |id| {
+        let records = coordinator.history(id, 0, usize::MAX).ok()?;
+        Some(History { program: coordinator.program(id).ok()?, records })
+    };
+    ids.filter_map(history).collect()
+}
+
+fn parts(work: &Work, journal: &Arc<dyn Journal>, clock: &DeskClock, idle: &Arc<Idle>) -> Parts {
     Parts {
-        journal: plan.journal.clone(),
+        journal: journal.clone(),
         clock: Arc::new(clock.clone()),
-        programs: work.shelf.clone(),
-        perform: Arc::new(Counted { perform: plan.perform.clone(), idle: idle.clone() }),
-        evaluator: plan.evaluator.clone(),
-        random: match plan.time {
+        programs: work.programs.clone(),
+        perform: Arc::new(Counted { perform: work.perform.clone(), idle: idle.clone() }),
+        evaluator: work.evaluator.clone(),
+        random: match work.time {
             Time::Real => Box::new(rand::random),
             Time::Skip(_) => Box::new(|| 0.5),
         },
         attempts_max: ATTEMPTS_MAX_DEFAULT,
         events: EventSettings { window: KEPT, dedup: KEPT, ..EventSettings::default() },
-    }
-}
-
-fn order(work: &Work) -> Start {
-    let program = work.shelf.main();
-    Start {
-        pack: Shelf::pack_of(program),
-        version: Some(program.version.clone()),
-        workflow: program.name.clone(),
-        service: None,
-        name: None,
-        input: work.plan.input.clone(),
-        idempotency_key: None,
     }
 }
 
@@ -115,18 +267,16 @@ fn invalid(violations: &[String]) -> Outcome {
     Outcome { status: Status::Faulted, output, error: Some(error), tasks, stopped: None, warnings }
 }
 
-struct Run {
+struct Run<'a> {
     coordinator: Handle,
     id: InstanceId,
-    events: VecDeque<Json>,
+    work: &'a Work,
     clock: DeskClock,
     idle: Arc<Idle>,
-    /// Events that were given so far.
-    given: usize,
 }
 
-impl Run {
-    async fn finish(mut self) -> Outcome {
+impl Run<'_> {
+    async fn finish(self) -> Outcome {
         let stopped = self.follow().await;
         let mut outcome = match self.coordinator.instance(self.id) {
             Ok(summary) => told(summary),
@@ -141,7 +291,7 @@ impl Run {
     }
 
     /// Follows the instance; the reason, where it is left before its end.
-    async fn follow(&mut self) -> Option<String> {
+    async fn follow(&self) -> Option<String> {
         let records = match self.coordinator.follow(self.id, 0) {
             Ok(records) => records,
             Err(error) => return Some(error.to_string()),
@@ -155,7 +305,10 @@ impl Run {
                 biased;
                 event = records.next() => match event {
                     None => return None,
-                    Some(Event::Record { .. }) => (made, jumps) = (made + 1, 0),
+                    Some(Event::Record { record, .. }) => {
+                        (made, jumps) = (made + 1, 0);
+                        self.cancel_at(&record.record).await;
+                    }
                     Some(_) => {}
                 },
                 () = idle.rest() => match self.rested().await {
@@ -173,13 +326,13 @@ impl Run {
     }
 
     /// Gives a run at rest what it waits for: the next event, else the next time.
-    async fn rested(&mut self) -> Result<(), String> {
+    async fn rested(&self) -> Result<(), String> {
         if self.idle.is_calling() {
             return Ok(());
         }
-        if let Some(event) = self.events.pop_front() {
+        if let Some((event, number)) = self.work.events.next() {
             self.idle.stir();
-            return self.deliver(event).await;
+            return self.deliver(event, number).await;
         }
         let (next, now) = (self.clock.next(), self.clock.now());
         match next.filter(|due| due.duration_since(now) < KEPT / 2) {
@@ -193,11 +346,22 @@ impl Run {
     }
 
     /// Gives the instance an event, as somebody outside would.
-    async fn deliver(&mut self, event: Json) -> Result<(), String> {
-        self.given += 1;
-        let event = CloudEvent::structured(completed(event, self.given))
-            .map_err(|reason| format!("event {} is no CloudEvent: {reason}", self.given))?;
-        self.coordinator.take_events(vec![event]).await.map(drop).map_err(|error| error.to_string())
+    async fn deliver(&self, event: Json, number: usize) -> Result<(), String> {
+        let event = CloudEvent::structured(completed(event, number))
+            .map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
+        self.coordinator.take_events(vec![event]).await.map_err(|error| error.to_string())?;
+        self.work.events.confirmed();
+        Ok(())
+    }
+
+    /// Cancels where the task is entered at which somebody is to.
+    async fn cancel_at(&self, record: &Record) {
+        let (Some(task), Record::Entered(entered)) = (&self.work.cancel, record) else { return };
+        let Ok(program) = self.coordinator.program(self.id) else { return };
+        if program.node(entered.node).name.as_str() == task {
+            // An instance that has ended meanwhile has nothing to cancel.
+            let _ = self.coordinator.cancel(self.id, None).await;
+        }
     }
 
     fn waits_for_ever(&self) -> String {

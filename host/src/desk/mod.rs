@@ -7,6 +7,7 @@ pub mod check;
 mod clock;
 mod drive;
 mod idle;
+pub mod pack_test;
 pub mod packs;
 pub mod perform;
 mod shelf;
@@ -20,9 +21,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::coordinator::Perform;
 pub use crate::coordinator::view::Status;
 use crate::coordinator::view::TaskView;
+use crate::coordinator::{Perform, Start};
 use crate::definition::evaluate::Evaluate;
 use crate::definition::{Actions, Diagnostic};
 use crate::journal::Journal;
@@ -138,12 +139,40 @@ impl Outcome {
 /// All findings, when the text does not compile.
 pub async fn run(plan: Plan) -> Result<Outcome, Vec<Diagnostic>> {
     let (shelf, warnings) = shelf::Shelf::compile(&plan)?;
-    let (answer, outcome) = oneshot::channel();
-    let work = drive::Work { plan, shelf: Arc::new(shelf) };
-    let thread = std::thread::Builder::new().name("desk".to_owned()).spawn(move || drive::run(work, answer));
-    let outcome = match thread {
-        Ok(_) => outcome.await.unwrap_or_else(|_| Outcome::stopped(Status::Suspended, "the run failed half-way")),
-        Err(error) => Outcome::stopped(Status::Suspended, format!("no thread for the run: {error}")),
+    let main = shelf.main();
+    let start = Start {
+        pack: shelf::Shelf::pack_of(main),
+        version: Some(main.version.clone()),
+        workflow: main.name.clone(),
+        service: None,
+        name: None,
+        input: plan.input,
+        idempotency_key: None,
+    };
+    let work = drive::Work {
+        start,
+        programs: Arc::new(shelf),
+        perform: plan.perform,
+        evaluator: plan.evaluator,
+        time: plan.time,
+        journal: plan.journal,
+        events: drive::Events::new(plan.events),
+        cancel: None,
+        death: None,
+    };
+    let outcome = match done(work).await {
+        Ok(ended) => ended.outcome,
+        Err(reason) => Outcome::stopped(Status::Suspended, reason),
     };
     Ok(Outcome { warnings, ..outcome })
+}
+
+/// Does the work on a thread of its own. Dropping the future stops it.
+async fn done(work: drive::Work) -> Result<drive::Ended, String> {
+    let (answer, ended) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("desk".to_owned()).spawn(move || drive::run(&work, answer));
+    match thread {
+        Ok(_) => ended.await.map_err(|_| "the run failed half-way".to_owned()),
+        Err(error) => Err(format!("no thread for the run: {error}")),
+    }
 }

@@ -1,5 +1,5 @@
-//! A journal that breaks at a chosen commit, for tests of what a crash leaves behind. It stands beside the real ones so
-//! that every crate's tests can use it; nothing in the product does.
+//! A journal that breaks at a chosen commit, for tests of what a crash leaves behind: those of every crate here, and
+//! those of packs on their authors' desks. No server uses it.
 //!
 //! A test runs its story on a [`CrashJournal`], waits for [`CrashJournal::crashed`], and goes on with
 //! [`CrashJournal::reopen`]: a journal with exactly the batches that were committed before the crash, as a restart

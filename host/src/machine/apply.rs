@@ -149,7 +149,13 @@ impl State {
                     node: first,
                     input: input.clone(),
                 });
-                Body::Block(Block { stage: BlockStage::Body, retries: 0, tried_at: at, inside: Inside::Running })
+                Body::Block(Block {
+                    stage: BlockStage::Body,
+                    retries: 0,
+                    tried_at: at,
+                    limits: entered.limits,
+                    inside: Inside::Running,
+                })
             }
             NodeKind::Fork(fork) => {
                 for (lane, branch) in (0..).zip(&fork.branches) {

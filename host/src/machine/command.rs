@@ -39,4 +39,6 @@ pub struct Call {
     pub checkpoint: Option<Json>,
     /// How long the attempt may take.
     pub timeout: SignedDuration,
+    /// See [`crate::definition::graph::Act::heartbeat`].
+    pub heartbeat: Option<SignedDuration>,
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::definition::graph::{ActionRef, Flow, NodeId};
@@ -313,6 +313,20 @@ pub struct Entered {
     /// When its `timeout` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// Of a `try` whose limits are expressions: what they gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<TryLimits>,
+}
+
+/// How long a `try` may take, where its retry policy limits it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryLimits {
+    /// Each attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<SignedDuration>,
+    /// All attempts together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<SignedDuration>,
 }
 
 /// How a call ended.

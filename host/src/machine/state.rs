@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::command::{Call, Command};
 use super::lanes::Lanes;
 use super::listening::Listening;
-use super::record::{ActivationId, End, present};
+use super::record::{ActivationId, End, TryLimits, present};
 use super::reopening::Wreck;
-use crate::definition::graph::{Each, NodeId, NodeKind, Program};
+use crate::definition::graph::{Duration, Each, NodeId, NodeKind, Program, Retry};
 use crate::model::{ErrorObject, Failure, InstanceId, Json, OutsideResource};
 
 /// An instance, as far as its records tell.
@@ -162,6 +162,9 @@ pub(super) struct Block {
     pub(super) retries: u32,
     /// When the try at hand began.
     pub(super) tried_at: Timestamp,
+    /// See [`TryLimits`]; absent where they are those of the definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<TryLimits>,
     pub(super) inside: Inside,
 }
 
@@ -370,6 +373,7 @@ impl State {
             arguments: Json::clone(&attempt.arguments),
             checkpoint: attempt.checkpoint.as_deref().cloned(),
             timeout: act.timeout,
+            heartbeat: act.heartbeat,
         })
     }
 
@@ -510,11 +514,12 @@ impl Activation {
 
     /// When the try at hand is cut: its own limit or the one of all tries, whichever comes first.
     fn try_limit(&self, program: &Program) -> Option<Timestamp> {
-        let Body::Block(Block { stage: BlockStage::Body, tried_at, .. }) = &self.body else { return None };
-        let NodeKind::Scope(block) = &program.node(self.node).kind else { return None };
-        let retry = block.catch.as_ref()?.retry.as_ref()?;
-        let each = retry.attempt_duration.map(|limit| later(*tried_at, limit));
-        let all = retry.total_duration.map(|limit| later(self.started_at, limit));
+        let Body::Block(block @ Block { stage: BlockStage::Body, .. }) = &self.body else { return None };
+        let NodeKind::Scope(declared) = &program.node(self.node).kind else { return None };
+        let retry = declared.catch.as_ref()?.retry.as_ref()?;
+        let limits = limits(retry, block);
+        let each = limits.attempt.map(|limit| later(block.tried_at, limit));
+        let all = limits.total.map(|limit| later(self.started_at, limit));
         each.into_iter().chain(all).min()
     }
 }
@@ -528,6 +533,13 @@ impl Body {
         };
         (attempt.number == errand.attempt && probe == errand.probe).then_some(attempt)
     }
+}
+
+/// How long a try may take: as it was computed when it began, else as the definition says.
+pub(super) fn limits(retry: &Retry, block: &Block) -> TryLimits {
+    let fixed = |declared: Option<Duration>| declared.and_then(Duration::fixed);
+    let declared = || TryLimits { attempt: fixed(retry.attempt_duration), total: fixed(retry.total_duration) };
+    block.limits.unwrap_or_else(declared)
 }
 
 /// A later time; the calendar's last moment where there is none.

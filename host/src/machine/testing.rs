@@ -73,6 +73,7 @@ impl Compiler {
                 next,
                 metadata: BTreeMap::new(),
                 hidden: false,
+                extends: None,
                 shield: task["metadata"]["shield"] == true,
                 reference,
             };
@@ -177,6 +178,7 @@ impl Compiler {
             arguments: self.template(&with),
             effect,
             timeout: SignedDuration::from_secs(30),
+            heartbeat: metadata["heartbeat"].as_str().map(|text| duration::read(&Json::from(text)).unwrap()),
             input_schema: self.schema(&metadata["inputSchema"]),
             output_schema: self.schema(&metadata["outputSchema"]),
             probe: metadata["probe"] == true,
@@ -205,22 +207,25 @@ impl Compiler {
     }
 
     fn retry(&mut self, retry: &Json) -> Retry {
-        let length = |value: &Json| (!value.is_null()).then(|| duration::read(value).unwrap());
-        let jitter = &retry["jitter"];
+        let mut length = |value: &Json| (!value.is_null()).then(|| self.duration(value));
+        let (delay, from, to) =
+            (length(&retry["delay"]), length(&retry["jitter"]["from"]), length(&retry["jitter"]["to"]));
+        let limit = &retry["limit"];
+        let (attempt_duration, total_duration) = (length(&limit["attempt"]["duration"]), length(&limit["duration"]));
         let backoff = &retry["backoff"];
         Retry {
             when: self.optional(&retry["when"]),
             except_when: self.optional(&retry["exceptWhen"]),
-            delay: length(&retry["delay"]).unwrap_or_default(),
+            delay: delay.unwrap_or(Duration::Fixed(jiff::SignedDuration::ZERO)),
             backoff: match () {
                 () if !backoff["linear"].is_null() => Backoff::Linear,
                 () if !backoff["exponential"].is_null() => Backoff::Exponential,
                 () => Backoff::Constant,
             },
-            jitter: length(&jitter["from"]).zip(length(&jitter["to"])),
+            jitter: from.zip(to),
             count: retry["limit"]["attempt"]["count"].as_u64().map(|count| count as u32),
-            attempt_duration: length(&retry["limit"]["attempt"]["duration"]),
-            total_duration: length(&retry["limit"]["duration"]),
+            attempt_duration,
+            total_duration,
         }
     }
 

@@ -11,7 +11,7 @@ use super::duration;
 use super::record::ActivationId;
 use super::state::{Activation, BlockStage, Body, State};
 use crate::definition::evaluate::{Bindings, Evaluate};
-use crate::definition::graph::{Duration, ExpressionId, Node, NodeId, NodeKind, Program, Read, SchemaId, Template};
+use crate::definition::graph::{Duration, ExpressionId, NodeId, NodeKind, Program, Read, SchemaId, Template};
 use crate::model::{ErrorObject, Json, sealed, standard};
 
 /// So many violations of a schema are told; more would not help anybody.
@@ -207,14 +207,25 @@ impl<'a> Place<'a> {
 
     fn task_facts(&self, task: &Task<'_>) -> Json {
         let node = self.program.node(task.node);
-        json!({
-            "name": node.name,
-            "reference": node.reference,
-            "definition": definition_of(self.program, node),
-            "input": task.raw,
-            "output": task.raw_output,
-            "startedAt": date(task.started_at),
-        })
+        let (name, reference) = match &node.extends {
+            Some(extended) => (&extended.name, &extended.reference),
+            None => (&node.name, &node.reference),
+        };
+        let definition = self.program.definition.pointer(reference);
+        // An extension asks what it extends (`$task.with.endpoint`).
+        let mut facts = match definition.and_then(Json::as_object) {
+            Some(members) if node.extends.is_some() => members.clone(),
+            _ => serde_json::Map::new(),
+        };
+        facts.extend([
+            ("name".to_owned(), json!(name)),
+            ("reference".to_owned(), json!(reference)),
+            ("definition".to_owned(), definition.cloned().unwrap_or_default()),
+            ("input".to_owned(), task.raw.clone()),
+            ("output".to_owned(), task.raw_output.cloned().unwrap_or_default()),
+            ("startedAt".to_owned(), date(task.started_at)),
+        ]);
+        Json::Object(facts)
     }
 }
 
@@ -251,11 +262,6 @@ fn bound_by<'a>(program: &'a Program, live: &'a Activation, lane: Option<u64>, n
         },
         _ => None,
     }
-}
-
-/// The task's own piece of the definition.
-fn definition_of<'a>(program: &'a Program, node: &Node) -> Option<&'a Json> {
-    program.definition.pointer(&node.reference)
 }
 
 /// What of an event becomes data.

@@ -190,6 +190,21 @@ impl Sandbox {
         granted: Granted,
         observer: Arc<dyn Observe>,
     ) -> Result<Reply, Failure> {
+        self.attempt_through(self.outside.clone(), component, invocation, granted, observer).await
+    }
+
+    /// The same through an outside of its own, for the hosts that were granted.
+    ///
+    /// # Errors
+    /// See [`Sandbox::attempt`].
+    pub async fn attempt_through(
+        &self,
+        outside: Arc<Outside>,
+        component: &Component,
+        invocation: Invocation,
+        granted: Granted,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Reply, Failure> {
         let _place = self.places.acquire().await.expect("the semaphore is never closed");
         let _ticking = self.ticking();
         let guest = Guest {
@@ -197,7 +212,7 @@ impl Sandbox {
             log: AttemptLog::new(observer.clone()),
             observer,
             table: state::table(),
-            http: Http::new(self.outside.clone(), invocation.idempotency_key.clone()),
+            http: Http::new(outside, invocation.idempotency_key.clone()),
         };
         let state = State::new(guest, Limits::new(self.memory_bytes_max));
         attempt::run(&self.engine, &component.action, &invocation, state).await

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
 use orchestrator_host::definition::evaluate::Evaluate;
+use orchestrator_host::definition::graph::NodeKind;
 use orchestrator_host::machine::record::{Outcome as CallOutcome, Record, Stamped};
 use orchestrator_host::machine::state::State;
 use orchestrator_host::model::Effect;
@@ -51,9 +52,17 @@ fn is_one_step(prepared: &Prepared, pair: &[Stamped]) -> bool {
     let (Record::Entered(entered), Record::Failed { activation, .. }) = (&pair[0].record, &pair[1].record) else {
         return false;
     };
-    let frame = &prepared.program.node(entered.node).frame;
+    let node = prepared.program.node(entered.node);
+    let frame = &node.frame;
+    let limits = match &node.kind {
+        NodeKind::Scope(block) => block.catch.as_ref().and_then(|catch| catch.retry.as_ref()),
+        _ => None,
+    };
+    let computed = limits.is_some_and(|retry| {
+        [retry.attempt_duration, retry.total_duration].into_iter().flatten().any(|limit| limit.fixed().is_none())
+    });
     let gate = frame.condition.is_some() || frame.input_schema.is_some() || frame.input_from.is_some();
-    entered.activation == *activation && (gate || frame.timeout.is_some())
+    entered.activation == *activation && (gate || computed || frame.timeout.is_some())
 }
 
 fn shown(records: &[Stamped]) -> String {
@@ -114,7 +123,7 @@ fn what_was_out(prepared: &Prepared, run: &mut Run<'_>, done: bool) -> bool {
     let mut blind = false;
     for call in &out {
         let probe = matches!(&prepared.program.node(call.node).kind,
-            orchestrator_host::definition::graph::NodeKind::Act(act) if act.probe);
+            NodeKind::Act(act) if act.probe);
         let effect = run.world.calls.get(&call.key).map(|called| called.effect);
         blind |= effect == Some(Effect::Once) && !probe;
     }

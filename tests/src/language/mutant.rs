@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use orchestrator_host::definition::evaluate::{Bindings, Evaluate, ExpressionError};
-use orchestrator_host::definition::graph::{Backoff, Catch, Expression, Flow, Node, NodeKind, PathStep, Program};
+use orchestrator_host::definition::graph::{
+    Backoff, Catch, Duration, Expression, Flow, Node, NodeKind, PathStep, Program,
+};
 use orchestrator_host::machine::record::Record;
 use orchestrator_host::machine::state::State;
 use orchestrator_host::model::Json;
@@ -99,7 +101,9 @@ fn programs() -> Vec<(&'static str, Wrong)> {
             Wrong::Program(|program| {
                 catches(program, |catch| {
                     for retry in catch.retry.iter_mut().filter(|retry| retry.backoff == Backoff::Exponential) {
-                        retry.delay *= 2;
+                        if let Duration::Fixed(delay) = &mut retry.delay {
+                            *delay *= 2;
+                        }
                     }
                 });
             }),

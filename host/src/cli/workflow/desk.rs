@@ -44,8 +44,7 @@ impl Desk {
     }
 
     pub(super) fn tools(&self) -> Result<Tools, Error> {
-        let cache = self.cache.clone().or_else(default_cache);
-        Tools::open(cache.as_deref()).map_err(Error::Failed)
+        tools(self.cache.as_deref())
     }
 
     /// The packs that a file's calls are looked up in: the one it stands in, and those that were named.
@@ -61,6 +60,12 @@ impl Desk {
         let workflows = all.workflows.into_iter().filter(is_other).collect();
         Ok(AtHand { actions: Arc::new(all.actions), own: all.names.into_iter().next(), workflows })
     }
+}
+
+/// Sandbox and evaluator, with a cache in this folder or else below the user's cache folder.
+pub(in crate::cli) fn tools(cache: Option<&Path>) -> Result<Tools, Error> {
+    let cache = cache.map(Path::to_owned).or_else(default_cache);
+    Tools::open(cache.as_deref()).map_err(Error::Failed)
 }
 
 fn default_cache() -> Option<PathBuf> {

@@ -93,8 +93,13 @@ impl Caller {
     /// # Errors
     /// TLS cannot be set up on this machine.
     pub fn new(clock: Arc<dyn Clock>, read_yaml: ReadYaml) -> Result<Self, String> {
+        Ok(Self::through(Outside::new()?, clock, read_yaml))
+    }
+
+    /// The same through an outside of its own.
+    pub fn through(outside: Outside, clock: Arc<dyn Clock>, read_yaml: ReadYaml) -> Self {
         let (tokens, documents) = (Tokens::default(), Documents::default());
-        Ok(Self(Arc::new(Inner { outside: Outside::new()?, clock, read_yaml, tokens, documents })))
+        Self(Arc::new(Inner { outside, clock, read_yaml, tokens, documents }))
     }
 
     /// Makes one call, redirects and authentication included, within `timeout`. `key` goes out as `Idempotency-Key` on

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::super::events::Arrival;
 use crate::definition::evaluate::{Bindings, Evaluate};
-use crate::definition::graph::{Consume, ExpressionId, Filter, Match, Program, Read, Strategy, Template, Until};
+use crate::definition::graph::{Consume, ExpressionId, Filter, Program, Read, Strategy, Template, Until};
 use crate::machine::values::{RUNTIME, reading};
 use crate::model::Json;
 
@@ -137,14 +137,7 @@ impl Listening<'_> {
     fn fits(&self, filter: &Filter, arrival: &Arrival) -> bool {
         filter.with.iter().all(|(name, wanted)| {
             let actual = arrival.event.get(name).unwrap_or(&Json::Null);
-            match wanted {
-                Match::Equals(expected) => is_like(actual, expected),
-                Match::Expression(id) => match self.value(*id, actual, arrival.at) {
-                    Some(Json::Bool(fits)) => fits,
-                    None | Some(Json::Null) => false,
-                    Some(expected) => *actual == expected,
-                },
-            }
+            wanted.fits(actual, &|id, value| self.value(id, value, arrival.at))
         })
     }
 
@@ -177,16 +170,6 @@ fn has_place(held: &[Held], value: &Json) -> bool {
         tracing::error!("a schedule waits for more events than it can hold; the newest is left out");
     }
     fits
-}
-
-/// Equality, where an object needs only the members that are asked for.
-fn is_like(actual: &Json, expected: &Json) -> bool {
-    match (actual, expected) {
-        (Json::Object(actual), Json::Object(expected)) => {
-            expected.iter().all(|(name, value)| actual.get(name).is_some_and(|actual| is_like(actual, value)))
-        }
-        _ => actual == expected,
-    }
 }
 
 /// jq's truth.

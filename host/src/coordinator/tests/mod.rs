@@ -4,6 +4,7 @@ mod children;
 mod events;
 mod faults;
 mod follows;
+mod heartbeat;
 mod lifecycle;
 mod snapshots;
 mod suspended;

@@ -67,6 +67,11 @@ const ENCODINGS: [(&str, ()); 2] = [("application/x-www-form-urlencoded", ()), (
 impl<'a> Compiler<'a> {
     /// Where a request names its authentication: `{use: <name>}`, or a policy in place.
     pub(super) fn authentication(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Template> {
+        if let Some(name) = tree.as_text() {
+            let cure = format!("write `authentication: {{ use: {name} }}`");
+            self.error_with_cure("wrong-type", tree.position, "an authentication is a mapping, not text", cure);
+            return None;
+        }
         let Some(name) = tree.get("use") else { return self.policy(tree, pointer, at) };
         self.keys(tree, "`authentication`", &["use"], &[]);
         let name = self.text(name, "`use`")?;
@@ -104,6 +109,11 @@ impl<'a> Compiler<'a> {
 
     fn properties(&mut self, scheme: &Scheme, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Template> {
         let what = format!("`{}`", scheme.name);
+        if let (Some(_), [property]) = (tree.as_text(), scheme.required) {
+            let cure = format!("write `{}: {{ {property}: … }}`", scheme.name);
+            self.error_with_cure("wrong-type", tree.position, format!("{what} is a mapping, not text"), cure);
+            return None;
+        }
         let entries = self.map(tree, &what)?;
         self.keys(tree, &what, scheme.properties, &[]);
         let complete = scheme.required.iter().all(|key| self.required(tree, key, &what).is_some());
@@ -132,6 +142,10 @@ impl<'a> Compiler<'a> {
             }
         }
         match key {
+            "username" | "password" | "token" if tree.as_text().is_none() => {
+                let message = format!("`{key}` is text, not {}", tree.kind());
+                self.error_with_cure("wrong-type", tree.position, message, "put it between quotes");
+            }
             "grant" if tree.as_text() == Some("authorization_code") => {
                 let message = "the grant `authorization_code` needs a person at a browser";
                 self.error_with_cure("unsupported", tree.position, message, "use `client_credentials`");

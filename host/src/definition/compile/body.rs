@@ -116,7 +116,7 @@ impl<'a> Compiler<'a> {
         self.keys(tree, "`for`", &["each", "in", "at"], &[]);
         let items =
             self.required(tree, "in", "`for`").and_then(|items| self.items(items, &format!("{pointer}/for/in"), task));
-        let item = self.variable_name(tree.get("each"), "item", task.env);
+        let item = self.item_name(tree, "each", task.env);
         let index = self.variable_name(tree.get("at"), "index", task.env);
         let (item, index) = (item?, index?);
         if item == index {

@@ -1,5 +1,6 @@
 //! `call`: finding the action, its arguments, and what can be told about them before anything runs.
 
+use jiff::SignedDuration;
 use jsonschema::error::ValidationErrorKind;
 
 use super::task::Task;
@@ -56,6 +57,7 @@ impl<'a> Compiler<'a> {
         let declaration = self.callee(text, tree.position).and_then(|callee| self.lookup(&callee, tree.position));
         let arguments = self.arguments(task);
         let effect = self.effect(task.tree);
+        let heartbeat = self.heartbeat(task.tree);
         let (declaration, arguments) = (declaration?, arguments?);
         let (input_schema, output_schema) = self.action_schemas(&declaration, tree.position)?;
         let with = task.tree.get("with").unwrap_or(tree);
@@ -65,6 +67,7 @@ impl<'a> Compiler<'a> {
             arguments,
             effect: effect?.unwrap_or(declaration.effect),
             timeout: declaration.timeout,
+            heartbeat: heartbeat?,
             input_schema,
             output_schema,
             probe: declaration.probe,
@@ -149,6 +152,23 @@ impl<'a> Compiler<'a> {
         let Some(tree) = task.get("metadata").and_then(|metadata| metadata.get("effect")) else { return Some(None) };
         let words = [("idempotent", Effect::Idempotent), ("resumable", Effect::Resumable), ("once", Effect::Once)];
         self.word(tree, "`metadata.effect`", &words).map(Some)
+    }
+
+    /// `metadata.heartbeat`: how long the action may go without reporting.
+    fn heartbeat(&mut self, task: &'a Tree) -> Option<Option<SignedDuration>> {
+        let Some(tree) = task.get("metadata").and_then(|metadata| metadata.get("heartbeat")) else { return Some(None) };
+        let heartbeat = self.fixed_duration(tree)?;
+        if heartbeat.is_zero() {
+            let message = "with `heartbeat` of nothing each attempt would end at once";
+            self.error_with_cure(
+                "duration",
+                tree.position,
+                message,
+                "write how long the action may be silent, `PT30S`",
+            );
+            return None;
+        }
+        Some(Some(heartbeat))
     }
 
     fn action_schemas(

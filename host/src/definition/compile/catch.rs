@@ -1,7 +1,7 @@
 //! `try` and `catch`.
 
 use super::Compiler;
-use super::policy::canonical;
+use super::policy::{Around, canonical};
 use super::task::{Env, Task};
 use crate::definition::expression;
 use crate::definition::graph::{Block, Catch, ErrorFilter};
@@ -24,9 +24,10 @@ impl<'a> Compiler<'a> {
         let env = task.env.with(&variable);
         let when = self.optional_condition(tree, "when", &pointer, &env);
         let except_when = self.optional_condition(tree, "exceptWhen", &pointer, &env);
-        let retry = tree
-            .get("retry")
-            .map_or(Some(None), |retry| self.retry(retry, &format!("{pointer}/retry"), &env).map(Some));
+        let retry = tree.get("retry").map_or(Some(None), |retry| {
+            let around = Around { task: task.env, catch: &env };
+            self.retry(retry, &format!("{pointer}/retry"), around).map(Some)
+        });
         let handler = tree.get("do").map_or(Some(None), |list| self.handler(list, &pointer, task, &env).map(Some));
         let then = tree.get("then").map_or(Some(None), |then| self.flow(Some(then), task.siblings).map(Some));
         Some(Catch {

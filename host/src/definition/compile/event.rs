@@ -5,8 +5,10 @@ use super::value::{At, Spot};
 use super::{Compiler, escape};
 use crate::definition::diagnostic::Position;
 use crate::definition::expression;
+use crate::definition::filter::Pattern;
 use crate::definition::graph::{Consume, Correlation, Filter, Foreach, Listen, Match, Read, Strategy, Template, Until};
 use crate::definition::yaml::{Tree, Value};
+use crate::model::Json;
 
 impl<'a> Compiler<'a> {
     /// `emit: {event: {with: {…}}}`.
@@ -60,7 +62,7 @@ impl<'a> Compiler<'a> {
         let pointer = format!("{}/foreach", task.pointer);
         self.map(tree, "`foreach`")?;
         self.keys(tree, "`foreach`", &["item", "at", "do", "output", "export"], &[]);
-        let item = self.variable_name(tree.get("item"), "item", task.env);
+        let item = self.item_name(tree, "item", task.env);
         let index = self.variable_name(tree.get("at"), "index", task.env);
         let (item, index) = (item?, index?);
         if item == index {
@@ -139,8 +141,15 @@ impl<'a> Compiler<'a> {
 
     /// A condition, `false`, or a strategy whose events end the listening.
     fn until(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Until> {
+        let never = is_false(tree);
+        if never && at.0 == Spot::Trigger {
+            let message = "with `until: false` nothing would ever start: a schedule's events are complete at some time";
+            let cure = "remove `until`: each event starts an instance then; or say when the events are complete";
+            self.error_with_cure("schedule", tree.position, message, cure);
+            return None;
+        }
         match &tree.value {
-            Value::Bool(false) => Some(Until::Never),
+            _ if never => Some(Until::Never),
             Value::Text(_) => self.condition(tree, pointer, at).map(Until::Holds),
             Value::Map(_) => {
                 if let Some(inner) = tree.get("until") {
@@ -179,16 +188,44 @@ impl<'a> Compiler<'a> {
     }
 
     fn attribute(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Match> {
-        if let Some(program) = tree.as_text().and_then(expression::wrapped) {
-            return self.expression(program, tree, pointer, at).map(Match::Expression);
+        match &tree.value {
+            Value::Text(text) => match expression::wrapped(text) {
+                Some(program) => self.expression(program, tree, pointer, at).map(Match::Expression),
+                None => Some(self.text_match(text, tree.position)),
+            },
+            Value::Map(entries) => {
+                let mut members = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    let pointer = format!("{pointer}/{}", escape(&entry.key));
+                    members.push(self.attribute(&entry.value, &pointer, at).map(|what| (entry.key.clone(), what)));
+                }
+                members.into_iter().collect::<Option<_>>().map(Match::Members)
+            }
+            _ => self.plain_match(tree),
         }
-        if let Some(inside) = expression_inside(tree) {
-            let message = "an expression inside of an attribute's value is not supported";
-            let cure = "make the attribute one expression over its value, `data: '${ .amount > 5 }'`";
-            self.error_with_cure("unsupported", inside, message, cure);
-            return None;
+    }
+
+    /// Text that is to be equal, or a regular expression.
+    fn text_match(&mut self, text: &str, at: Position) -> Match {
+        if !Pattern::is_meant(text) {
+            return Match::Equals(Json::from(text));
         }
-        Some(Match::Equals(tree.to_json()))
+        match Pattern::read(text) {
+            Some(pattern) => Match::Pattern(pattern),
+            None => {
+                let message = format!("`{text}` looks like a regular expression and is none; it is compared as it is");
+                self.warning("event-pattern", at, message, "correct it, or leave it if the text itself is meant");
+                Match::Equals(Json::from(text))
+            }
+        }
+    }
+
+    fn plain_match(&mut self, tree: &'a Tree) -> Option<Match> {
+        let Some(inside) = expression_inside(tree) else { return Some(Match::Equals(tree.to_json())) };
+        let message = "an expression inside of a list is not supported in a filter";
+        let cure = "make the attribute one expression over its value, `data: '${ .amounts[0] > 5 }'`";
+        self.error_with_cure("unsupported", inside, message, cure);
+        None
     }
 
     fn correlations(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Vec<Correlation>> {
@@ -217,6 +254,12 @@ impl<'a> Compiler<'a> {
         };
         Some(Correlation { key: key.to_owned(), from: from?, expect: expect? })
     }
+}
+
+/// Whether it is `false`, also as an expression.
+fn is_false(tree: &Tree) -> bool {
+    let text = tree.as_text().map(|text| expression::wrapped(text).unwrap_or(text).trim());
+    matches!(tree.value, Value::Bool(false)) || text == Some("false")
 }
 
 /// Where the first expression in the data stands.

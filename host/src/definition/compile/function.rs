@@ -58,6 +58,7 @@ impl<'a> Compiler<'a> {
             hidden: true,
             shield: false,
             metadata: Default::default(),
+            extends: self.extended.clone(),
         };
         self.put(first, Some(with));
         self.function(name, tree, scope, body);
@@ -76,6 +77,7 @@ impl<'a> Compiler<'a> {
             self.too_deep(tree.position);
             return;
         }
+        let around = self.extended.take();
         self.called.insert(name);
         self.calling.push(name);
         self.depth += 1;
@@ -87,5 +89,6 @@ impl<'a> Compiler<'a> {
         self.woven(&Task { tree, name, position, pointer: &pointer, env: &env, node, scope, siblings });
         self.depth -= 1;
         self.calling.pop();
+        self.extended = around;
     }
 }

@@ -12,6 +12,18 @@ use crate::model::{Json, standard};
 
 const UNITS: [&str; 5] = ["days", "hours", "minutes", "seconds", "milliseconds"];
 
+/// How often and how long: retries, one attempt, all of them.
+type Limits = (Option<u32>, Option<Duration>, Option<Duration>);
+
+/// The variables around a retry policy.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'e> {
+    /// Those around the `try`: what its limits see, which hold before there is an error.
+    pub(super) task: &'e Env,
+    /// With the error's.
+    pub(super) catch: &'e Env,
+}
+
 impl<'a> Compiler<'a> {
     /// `timeout` of a task or the workflow.
     pub(super) fn timeout(&mut self, owner: &'a Tree, pointer: &str, at: At<'_>) -> Option<Option<Duration>> {
@@ -41,7 +53,8 @@ impl<'a> Compiler<'a> {
         self.fixed_duration(tree).map(Duration::Fixed)
     }
 
-    fn fixed_duration(&mut self, tree: &'a Tree) -> Option<SignedDuration> {
+    /// A duration without expressions.
+    pub(super) fn fixed_duration(&mut self, tree: &'a Tree) -> Option<SignedDuration> {
         if let Some(entries) = tree.as_map() {
             let before = self.findings.len();
             self.keys(tree, "a duration", &UNITS, &[]);
@@ -63,38 +76,40 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// A duration where no expression may stand.
-    fn literal_duration(&mut self, tree: Option<&'a Tree>) -> Option<Option<SignedDuration>> {
-        let Some(tree) = tree else { return Some(None) };
-        if tree.as_text().is_some_and(|text| expression::wrapped(text).is_some()) {
-            let message = "an expression is not supported for a duration of a retry policy";
-            self.error_with_cure("unsupported", tree.position, message, "write the duration out");
-            return None;
+    /// The duration under a key, where there is one.
+    fn duration_in(&mut self, tree: &'a Tree, key: &str, pointer: &str, at: At<'_>) -> Option<Option<Duration>> {
+        match tree.get(key) {
+            Some(value) => self.duration(value, &format!("{pointer}/{key}"), at).map(Some),
+            None => Some(None),
         }
-        self.fixed_duration(tree).map(Some)
     }
 
     /// `retry`: a policy in place, or the name of one.
-    pub(super) fn retry(&mut self, tree: &'a Tree, pointer: &str, env: &Env) -> Option<Retry> {
+    pub(super) fn retry(&mut self, tree: &'a Tree, pointer: &str, around: Around<'_>) -> Option<Retry> {
         match tree.as_text() {
             Some(name) => {
                 let (tree, pointer) = self.named("retries", name, tree.position, "undeclared-retry")?;
-                self.retry_policy(tree, &pointer, env)
+                self.retry_policy(tree, &pointer, around)
             }
-            None => self.retry_policy(tree, pointer, env),
+            None => self.retry_policy(tree, pointer, around),
         }
     }
 
-    pub(super) fn retry_policy(&mut self, tree: &'a Tree, pointer: &str, env: &Env) -> Option<Retry> {
+    pub(super) fn retry_policy(&mut self, tree: &'a Tree, pointer: &str, around: Around<'_>) -> Option<Retry> {
+        let env = around.catch;
         self.map(tree, "a retry policy")?;
         let known = ["when", "exceptWhen", "delay", "backoff", "limit", "jitter"];
         self.keys(tree, "a retry policy", &known, &[]);
         let when = self.optional_condition(tree, "when", pointer, env);
         let except_when = self.optional_condition(tree, "exceptWhen", pointer, env);
-        let delay = self.literal_duration(tree.get("delay"));
+        let delay = self.duration_in(tree, "delay", pointer, (Spot::Body, env));
         let backoff = tree.get("backoff").map_or(Some(Backoff::Constant), |backoff| self.backoff(backoff));
-        let jitter = tree.get("jitter").map_or(Some(None), |jitter| self.jitter(jitter).map(Some));
-        let limits = tree.get("limit").map_or(Some((None, None, None)), |limit| self.limit(limit));
+        let jitter = tree.get("jitter").map_or(Some(None), |jitter| {
+            self.jitter(jitter, &format!("{pointer}/jitter"), (Spot::Body, env)).map(Some)
+        });
+        let limits = tree.get("limit").map_or(Some((None, None, None)), |limit| {
+            self.limit(limit, &format!("{pointer}/limit"), (Spot::Body, around.task))
+        });
         let (count, attempt_duration, total_duration) = limits?;
         if count.is_none() && total_duration.is_none() && tree.get("when").is_none() {
             let message = "this policy retries for ever";
@@ -103,7 +118,7 @@ impl<'a> Compiler<'a> {
         Some(Retry {
             when: when?,
             except_when: except_when?,
-            delay: delay?.unwrap_or(SignedDuration::ZERO),
+            delay: delay?.unwrap_or(Duration::Fixed(SignedDuration::ZERO)),
             backoff: backoff?,
             jitter: jitter?,
             count,
@@ -158,27 +173,29 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn jitter(&mut self, tree: &'a Tree) -> Option<(SignedDuration, SignedDuration)> {
+    fn jitter(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<(Duration, Duration)> {
         self.map(tree, "`jitter`")?;
         self.keys(tree, "`jitter`", &["from", "to"], &[]);
-        let from = self.required(tree, "from", "`jitter`").and_then(|from| self.literal_duration(Some(from)));
-        let to = self.required(tree, "to", "`jitter`").and_then(|to| self.literal_duration(Some(to)));
+        self.required(tree, "from", "`jitter`");
+        self.required(tree, "to", "`jitter`");
+        let from = self.duration_in(tree, "from", pointer, at);
+        let to = self.duration_in(tree, "to", pointer, at);
         let (from, to) = (from??, to??);
-        if from > to {
+        if from.fixed().zip(to.fixed()).is_some_and(|(from, to)| from > to) {
             self.error("duration", tree.position, "`jitter.from` is longer than `jitter.to`");
             return None;
         }
         Some((from, to))
     }
 
-    fn limit(&mut self, tree: &'a Tree) -> Option<(Option<u32>, Option<SignedDuration>, Option<SignedDuration>)> {
+    fn limit(&mut self, tree: &'a Tree, pointer: &str, at: At<'_>) -> Option<Limits> {
         self.map(tree, "`limit`")?;
         self.keys(tree, "`limit`", &["attempt", "duration"], &[]);
-        let total = self.literal_duration(tree.get("duration"));
+        let total = self.duration_in(tree, "duration", pointer, at);
         let Some(attempt) = tree.get("attempt") else { return Some((None, None, total?)) };
         self.map(attempt, "`limit.attempt`")?;
         self.keys(attempt, "`limit.attempt`", &["count", "duration"], &[]);
-        let duration = self.literal_duration(attempt.get("duration"));
+        let duration = self.duration_in(attempt, "duration", &format!("{pointer}/attempt"), at);
         let count = match attempt.get("count") {
             None => None,
             Some(count) => {

@@ -85,6 +85,7 @@ impl<'a> Compiler<'a> {
             arguments: object(members.collect::<Option<_>>()?),
             effect: effect.unwrap_or(implied),
             timeout: REQUEST_TIMEOUT,
+            heartbeat: None,
             input_schema: None,
             output_schema: None,
             probe: false,
@@ -162,6 +163,11 @@ impl<'a> Compiler<'a> {
         if let Some(program) = expression::wrapped(text) {
             return self.expression(program, tree, pointer, at).map(Template::Expression);
         }
+        if matches!(text, "http://" | "https://") {
+            let message = format!("`{text}` names no host: whatever asks it fails");
+            self.warning("uri-without-host", tree.position, message, "write it in full, `https://example.com/items`");
+            return Some(Template::Literal(Json::from(text)));
+        }
         if let Err((message, cure)) = check_uri(text) {
             self.error_with_cure("uri", tree.position, format!("`{text}` {message}"), cure);
             return None;
@@ -174,6 +180,7 @@ impl<'a> Compiler<'a> {
 fn check_uri(text: &str) -> Result<(), (&'static str, &'static str)> {
     const PLACES: &str = "name a member of the input between two braces, `https://example.com/items/{id}`";
     const WHOLE: &str = "write it in full, `https://example.com/items`, or as one expression, `${ … }`";
+    const VARIABLE: &str = "make it one expression, `'${ \"https://example.com/\\($secrets.token)\" }'`";
     if text.contains("${") {
         return Err(("is more than one expression", WHOLE));
     }
@@ -186,6 +193,9 @@ fn check_uri(text: &str) -> Result<(), (&'static str, &'static str)> {
         };
         if name.is_empty() || name.contains('{') || before.contains('}') {
             return Err(("has a brace too many", PLACES));
+        }
+        if name.starts_with('$') {
+            return Err(("names a variable, and a template knows the members of the input alone", VARIABLE));
         }
         if name.starts_with(['+', '#', '.', '/', ';', '?', '&', '=', '!', ',', '|', '@']) || name.contains(['*', ',']) {
             return Err(("uses an operator of URI templates, and only plain names are taken", PLACES));

@@ -39,6 +39,7 @@ impl<'a> Compiler<'a> {
             // The child's identity is made of the call's, so starting it again finds it.
             effect: effect?.unwrap_or(Effect::Idempotent),
             timeout: DURATION_MAX,
+            heartbeat: None,
             input_schema: None,
             output_schema: None,
             probe: false,

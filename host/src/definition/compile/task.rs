@@ -117,7 +117,8 @@ impl<'a> Compiler<'a> {
         match tree.as_list() {
             Some(items) if !items.is_empty() => Some(items),
             _ => {
-                let message = format!("a list of at least one task belongs here, not {}", tree.kind());
+                let kind = if tree.as_list().is_some() { "an empty one" } else { tree.kind() };
+                let message = format!("a list of at least one task belongs here, not {kind}");
                 self.error_with_cure("wrong-type", tree.position, message, "write `- name: { … }` for each task");
                 None
             }
@@ -219,6 +220,7 @@ impl<'a> Compiler<'a> {
         let kind = self.body(kind?, task);
         Some(Node {
             hidden: self.weaving || !self.calling.is_empty(),
+            extends: self.extended.clone(),
             shield: shield?,
             name: name?,
             reference: task.pointer.to_owned(),
@@ -233,11 +235,11 @@ impl<'a> Compiler<'a> {
 
     pub(super) fn task_name(&mut self, task: &Task<'a, '_>) -> Option<TaskName> {
         match TaskName::parse(task.name) {
-            Ok(_) if matches!(task.name, "continue" | "exit" | "end") => {
+            Ok(name) if matches!(task.name, "continue" | "exit" | "end") => {
                 let message =
-                    format!("a task cannot be called `{}`: as a target of `then` it means something else", task.name);
-                self.error("bad-name", task.position, message);
-                None
+                    format!("`then: {0}` does not lead to this task: `{0}` means something else there", task.name);
+                self.warning("reserved-name", task.position, message, "choose another name");
+                Some(name)
             }
             Ok(name) => Some(name),
             Err(error) => {
@@ -304,8 +306,12 @@ impl<'a> Compiler<'a> {
         let Some(metadata) = tree.get("metadata") else { return Some(BTreeMap::new()) };
         let entries = self.map(metadata, "`metadata`")?;
         let in_loop = tree.get("for").is_some();
+        let calls_action = tree
+            .get("call")
+            .and_then(Tree::as_text)
+            .is_some_and(|name| !matches!(name, "http" | "openapi") && !self.named.contains_key(&("functions", name)));
         for entry in entries {
-            if entry.key == "heartbeat" || entry.key == "parallel" && !in_loop {
+            if entry.key == "heartbeat" && !calls_action || entry.key == "parallel" && !in_loop {
                 let message = format!("`metadata.{}` has no effect here", entry.key);
                 self.warning("unsupported-metadata", entry.position, message, "remove it, or take it as a note");
             }
@@ -374,11 +380,23 @@ impl<'a> Compiler<'a> {
             self.error_with_cure("variable-name", tree.position, message, cure);
             return None;
         }
-        if env.bound.iter().any(|bound| bound == text) {
-            let message = format!("`${text}` hides the variable of the same name around it");
-            self.warning("variable-hides-another", tree.position, message, "choose another name");
-        }
+        self.hides(text, tree.position, env, "choose another name");
         Some(text.to_owned())
+    }
+
+    /// The name of a loop's variable; the one that it has by default may hide another as well.
+    pub(super) fn item_name(&mut self, looped: &'a Tree, key: &str, env: &Env) -> Option<String> {
+        if looped.get(key).is_none() {
+            self.hides("item", looped.position, env, &format!("name this one, `{key}: other`"));
+        }
+        self.variable_name(looped.get(key), "item", env)
+    }
+
+    fn hides(&mut self, name: &str, at: Position, env: &Env, cure: &str) {
+        if env.bound.iter().any(|bound| bound == name) {
+            let message = format!("`${name}` hides the variable of the same name around it");
+            self.warning("variable-hides-another", at, message, cure);
+        }
     }
 }
 

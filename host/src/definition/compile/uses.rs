@@ -1,5 +1,6 @@
 //! `use`: what is declared by name. Each declaration is read where it stands as well, so that an unused one is checked too.
 
+use super::policy::Around;
 use super::task::Env;
 use super::value::Spot;
 use super::{Compiler, NAMED_BLOCKS, escape};
@@ -38,7 +39,9 @@ impl<'a> Compiler<'a> {
             "catalogs" => drop(self.catalog_declaration(tree)),
             "errors" => drop(self.rehearse(|compiler| compiler.error_template(tree, &pointer, (Spot::Body, &env)))),
             "functions" => self.declare_function(name, tree),
-            "retries" => drop(self.rehearse(|compiler| compiler.retry_policy(tree, &pointer, &env))),
+            "retries" => drop(
+                self.rehearse(|compiler| compiler.retry_policy(tree, &pointer, Around { task: &env, catch: &env })),
+            ),
             _ => drop(self.rehearse(|compiler| compiler.timeout_after(tree, &pointer, (Spot::Before, &env)))),
         }
     }

@@ -12,11 +12,14 @@
 //! A task that decides itself where to go, a `switch` or a `try` with `catch.then`, cannot stand inside a block that
 //! decides for it. There, the block holds the tasks before alone, and those after stand on each way out.
 
+use std::sync::Arc;
+
 use super::task::{Env, List, Task, kind};
 use super::value::Spot;
 use super::{Compiler, escape, index};
-use crate::definition::graph::{Block, ExpressionId, Flow, Frame, Node, NodeId, NodeKind, ScopeId, Way};
+use crate::definition::graph::{Block, ExpressionId, Extended, Flow, Frame, Node, NodeId, NodeKind, ScopeId, Way};
 use crate::definition::yaml::Tree;
+use crate::model::TaskName;
 
 /// More extensions than this would nest blocks deeper than anybody follows.
 const EXTENSIONS_MAX: usize = 16;
@@ -105,8 +108,8 @@ impl<'a> Compiler<'a> {
         let node = self.reserve(tree.position)?;
         self.guard(extension);
         let body = self.add_scope(Some(node), node);
-        self.before(extension, body, Flow::Exit);
-        self.after(extension, node);
+        self.before(extension, body, Flow::Exit, None);
+        self.after(extension, node, None);
         Some(())
     }
 
@@ -179,7 +182,7 @@ impl<'a> Compiler<'a> {
         let guard = self.guard(extension)?;
         let route = guard.map_or(Some(None), |_| self.reserve(task.position).map(Some))?;
         let recall = self.reserve(task.position)?;
-        let first = self.before(extension, body, Flow::To(recall))?;
+        let first = self.before(extension, body, Flow::To(recall), extended(task))?;
         self.scopes[body.0 as usize].first = route.unwrap_or(first);
         Some(Lead { body, guard, route, first, recall })
     }
@@ -199,7 +202,7 @@ impl<'a> Compiler<'a> {
     fn tail(&mut self, extension: &Extension<'a>, scope: ScopeId, then: Flow, task: &Task<'a, '_>) -> Option<NodeId> {
         let id = self.reserve(task.position)?;
         let condition = self.guard(extension);
-        let body = self.after(extension, id)?;
+        let body = self.after(extension, id, extended(task))?;
         let kind = NodeKind::Scope(Block { body, catch: None, keep_input: true });
         let frame = Frame { condition: condition?, ..Frame::default() };
         let node = Node { then, next: then, frame, ..self.hidden(task, scope, kind)? };
@@ -273,24 +276,33 @@ impl<'a> Compiler<'a> {
         self.condition(when, &pointer, (Spot::Before, &Env::default())).map(Some)
     }
 
-    fn before(&mut self, extension: &Extension<'a>, scope: ScopeId, end: Flow) -> Option<NodeId> {
+    fn before(
+        &mut self,
+        extension: &Extension<'a>,
+        scope: ScopeId,
+        end: Flow,
+        around: Option<Arc<Extended>>,
+    ) -> Option<NodeId> {
         let pointer = format!("{}/before", extension.pointer());
         let env = &Env::default();
         let items = extension.before?;
-        self.as_extension(|compiler| compiler.tasks(&List { items, offset: 0, pointer: &pointer, scope, env, end }))
+        self.as_extension(around, |compiler| {
+            compiler.tasks(&List { items, offset: 0, pointer: &pointer, scope, env, end })
+        })
     }
 
-    fn after(&mut self, extension: &Extension<'a>, owner: NodeId) -> Option<ScopeId> {
+    fn after(&mut self, extension: &Extension<'a>, owner: NodeId, around: Option<Arc<Extended>>) -> Option<ScopeId> {
         let pointer = format!("{}/after", extension.pointer());
         let list = extension.after?;
-        self.as_extension(|compiler| compiler.list(list, &pointer, Some(owner), &Env::default()))
+        self.as_extension(around, |compiler| compiler.list(list, &pointer, Some(owner), &Env::default()))
     }
 
     /// The tasks of an extension are not extended themselves.
-    fn as_extension<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+    fn as_extension<T>(&mut self, around: Option<Arc<Extended>>, read: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.weaving, true);
+        let outer = std::mem::replace(&mut self.extended, around);
         let found = read(self);
-        self.weaving = before;
+        (self.weaving, self.extended) = (before, outer);
         found
     }
 
@@ -307,8 +319,15 @@ impl<'a> Compiler<'a> {
             hidden: true,
             shield: false,
             metadata: Default::default(),
+            extends: extended(task),
         })
     }
+}
+
+/// What the tasks around a task are told of it.
+fn extended(task: &Task<'_, '_>) -> Option<Arc<Extended>> {
+    let name = TaskName::parse(task.name).ok()?;
+    Some(Arc::new(Extended { name, reference: task.pointer.to_owned() }))
 }
 
 /// The tasks before an extended task, as long as it is not known what they lead to.

@@ -110,6 +110,7 @@ fn filter(filter: &Filter) -> String {
     let kind = filter.with.iter().find(|(name, _)| name == "type").map(|(_, value)| value);
     match kind {
         Some(Match::Equals(Json::String(kind))) => kind.clone(),
+        Some(Match::Pattern(kind)) => kind.text.clone(),
         _ => "events".to_owned(),
     }
 }

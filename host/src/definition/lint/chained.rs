@@ -153,13 +153,22 @@ impl Walk<'_> {
         if let Some(catch) = &block.catch {
             self.expression(id, catch.when);
             self.expression(id, catch.except_when);
-            if let Some(Retry { when, except_when, .. }) = &catch.retry {
-                self.expression(id, *when);
-                self.expression(id, *except_when);
+            if let Some(retry) = &catch.retry {
+                self.retry(id, retry);
             }
             leaves |= catch.handler.is_none_or(|handler| self.scope(handler));
         }
         leaves
+    }
+
+    fn retry(&mut self, id: NodeId, retry: &Retry) {
+        self.expression(id, retry.when);
+        self.expression(id, retry.except_when);
+        let jitter = retry.jitter.iter().flat_map(|(from, to)| [from, to]);
+        let limits = [&retry.attempt_duration, &retry.total_duration].into_iter().flatten();
+        for duration in std::iter::once(&retry.delay).chain(jitter).chain(limits) {
+            self.duration(id, Some(duration));
+        }
     }
 
     /// An event's expressions run on the event; only what is expected of it is made of the data.

@@ -8,7 +8,7 @@ use super::{Turn, passed_on};
 use crate::definition::graph::{Backoff, Catch, ErrorFilter, NodeKind, Retry};
 use crate::machine::duration::DURATION_MAX;
 use crate::machine::record::Record;
-use crate::machine::state::{Activation, Block, BlockStage, later};
+use crate::machine::state::{Activation, Block, BlockStage, later, limits};
 use crate::machine::values::Place;
 use crate::model::{ErrorObject, standard};
 
@@ -51,7 +51,7 @@ impl Turn<'_> {
         }
         if let Some(retry) = &catch.retry {
             let wanted = retry.when.map_or(Ok(true), holds)? && !retry.except_when.map_or(Ok(false), holds)?;
-            if let Some(due) = self.next_try(live, block, retry, not_before).filter(|_| wanted) {
+            if wanted && let Some(due) = self.next_try(&place, live, block, retry, not_before)? {
                 let due = (due > self.moment.now).then_some(due);
                 let (activation, error) = (live.id, error.clone());
                 return Ok(Record::Retried { activation, retry: block.retries + 1, error, due });
@@ -66,35 +66,48 @@ impl Turn<'_> {
     /// When the body is tried again; never, where a limit stands against it.
     fn next_try(
         &self,
+        place: &Place<'_>,
         live: &Activation,
         block: &Block,
         retry: &Retry,
         not_before: Option<Timestamp>,
-    ) -> Option<Timestamp> {
+    ) -> Result<Option<Timestamp>, ErrorObject> {
         let number = block.retries + 1;
         if retry.count.is_some_and(|most| number > most) {
-            return None;
+            return Ok(None);
         }
-        let due = later(self.moment.now, delay(retry, number, self.moment.chance));
+        let length = |declared| place.duration(declared, &live.input);
+        let jitter = retry.jitter.map(|(from, to)| Ok((length(from)?, length(to)?))).transpose()?;
+        let delay = Delay { base: length(retry.delay)?, backoff: retry.backoff, jitter };
+        let due = later(self.moment.now, delay.before(number, self.moment.chance));
         let due = not_before.map_or(due, |earliest| due.max(earliest));
-        let end = retry.total_duration.map(|limit| later(live.started_at, limit));
-        end.is_none_or(|end| due < end).then_some(due)
+        let end = limits(retry, block).total.map(|limit| later(live.started_at, limit));
+        Ok(end.is_none_or(|end| due < end).then_some(due))
     }
 }
 
-/// The delay before retry `number` = 1, 2, …, with jitter; never longer than [`DURATION_MAX`].
-fn delay(retry: &Retry, number: u32, chance: f64) -> SignedDuration {
-    let times = match retry.backoff {
-        Backoff::Constant => 1,
-        Backoff::Linear => i32::try_from(number).unwrap_or(i32::MAX),
-        Backoff::Exponential => 1_i32.checked_shl(number - 1).filter(|times| *times > 0).unwrap_or(i32::MAX),
-    };
-    let grown = retry.delay.checked_mul(times).unwrap_or(DURATION_MAX);
-    let jitter = retry.jitter.map_or(SignedDuration::ZERO, |(from, to)| {
-        let extra = to.saturating_sub(from).max(SignedDuration::ZERO).as_millis_f64() * chance;
-        from.saturating_add(SignedDuration::from_micros((extra * 1_000.0) as i64))
-    });
-    grown.saturating_add(jitter).clamp(SignedDuration::ZERO, DURATION_MAX)
+/// A policy's delays, computed.
+struct Delay {
+    base: SignedDuration,
+    backoff: Backoff,
+    jitter: Option<(SignedDuration, SignedDuration)>,
+}
+
+impl Delay {
+    /// The one before retry `number` = 1, 2, …, with jitter; never longer than [`DURATION_MAX`].
+    fn before(&self, number: u32, chance: f64) -> SignedDuration {
+        let times = match self.backoff {
+            Backoff::Constant => 1,
+            Backoff::Linear => i32::try_from(number).unwrap_or(i32::MAX),
+            Backoff::Exponential => 1_i32.checked_shl(number - 1).filter(|times| *times > 0).unwrap_or(i32::MAX),
+        };
+        let grown = self.base.checked_mul(times).unwrap_or(DURATION_MAX);
+        let jitter = self.jitter.map_or(SignedDuration::ZERO, |(from, to)| {
+            let extra = to.saturating_sub(from).max(SignedDuration::ZERO).as_millis_f64() * chance;
+            from.saturating_add(SignedDuration::from_micros((extra * 1_000.0) as i64))
+        });
+        grown.saturating_add(jitter).clamp(SignedDuration::ZERO, DURATION_MAX)
+    }
 }
 
 /// Whether the error has every member that the filter names.

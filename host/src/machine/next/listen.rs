@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Turn, call};
-use crate::definition::graph::{Consume, Filter, Foreach, Listen, Match, Strategy, Template, Until};
+use crate::definition::graph::{Consume, Filter, Foreach, Listen, Strategy, Template, Until};
 use crate::machine::listening::{Listening, listen_of};
 use crate::machine::record::{ActivationId, Record};
 use crate::machine::state::{Activation, Body, Inside};
@@ -172,7 +172,8 @@ fn fits(
     expects: &BTreeMap<String, Json>,
     event: &Json,
 ) -> Option<BTreeMap<String, Json>> {
-    let all = filter.with.iter().all(|(name, wanted)| is_match(place, wanted, event.get(name).unwrap_or(&Json::Null)));
+    let evaluate = |id, value: &Json| place.value(id, value).ok();
+    let all = filter.with.iter().all(|(name, wanted)| wanted.fits(event.get(name).unwrap_or(&Json::Null), &evaluate));
     if !all {
         return None;
     }
@@ -186,20 +187,6 @@ fn fits(
         }
     }
     Some(learned)
-}
-
-fn is_match(place: &Place<'_>, wanted: &Match, value: &Json) -> bool {
-    match wanted {
-        Match::Equals(Json::Object(members)) => {
-            members.iter().all(|(name, member)| is_match(place, &Match::Equals(member.clone()), &value[name.as_str()]))
-        }
-        Match::Equals(wanted) => wanted == value,
-        Match::Expression(id) => match place.value(*id, value) {
-            Ok(Json::Bool(holds)) => holds,
-            Ok(Json::Null) | Err(_) => false,
-            Ok(wanted) => wanted == *value,
-        },
-    }
 }
 
 /// Whether nothing more is listened for once this event was consumed.

@@ -201,6 +201,7 @@ fn a_record_that_does_not_fit_is_refused() {
     };
     let entered = |activation, node| {
         Record::Entered(Entered {
+            limits: None,
             activation: ActivationId(activation),
             parent: None,
             lane: None,

@@ -88,7 +88,6 @@ fn a_request_is_checked_in_place() {
         "https://a.example/{x",
         "https://a.example/x}",
         "https://a.example/${ .x }",
-        "https://",
         "https://a.example/{}",
     ] {
         check_task(&http(&format!("method: get, endpoint: '{uri}'")), &["4:38 uri"]);

@@ -89,6 +89,19 @@ do:
 }
 
 #[test]
+fn a_filter_holds_values_patterns_and_expressions_at_any_depth() {
+    let with = "{ type: 'com\\.x\\..*', subject: plain, data: { n: '${ . > 3 }', deep: { s: 'a|b' } } }";
+    let program = program(&format!("do: [ {{ a: {{ listen: {{ to: {{ one: {{ with: {with} }} }} }} }} }} ]"));
+    let with = &listen(&program).to.filters[0].with;
+    assert!(matches!(&with[0].1, Match::Pattern(pattern) if pattern.text == r"com\.x\..*"));
+    assert!(matches!(&with[1].1, Match::Equals(value) if *value == json!("plain")));
+    let Match::Members(data) = &with[2].1 else { panic!("members") };
+    assert!(matches!(&data[0].1, Match::Expression(_)));
+    assert!(matches!(&data[1].1, Match::Members(deep) if matches!(deep[0].1, Match::Pattern(_))));
+    check_task("listen: { to: { one: { with: { type: 'a(b)(' } } } }", &["3:44 event-pattern"]);
+}
+
+#[test]
 fn each_event_may_be_worked_on() {
     let program = program(
         "\
@@ -121,7 +134,7 @@ fn strategies_are_checked_in_place() {
     check_task("listen: { to: { one: { with: { type: a } }, until: 'true' } }", &["3:58 wrong-type"]);
     check_task("listen: { to: { any: [], until: true } }", &["3:39 wrong-type"]);
     check_task("listen: { to: { any: [] }, read: all }", &["3:40 wrong-type"]);
-    check_task("listen: { to: { one: { with: { data: { a: '${ .b }' } } } } }", &["3:49 unsupported"]);
+    check_task("listen: { to: { one: { with: { data: [ '${ .b }' ] } } } }", &["3:46 unsupported"]);
     check_task("listen: { to: { any: [] } }\nforeach: { output: { schema: {} } }", &["4:28 unsupported"]);
     check_task("set: {}\nforeach: {}", &["4:7 unknown-key"]);
 }
@@ -167,6 +180,7 @@ fn a_schedule_is_one_of_four() {
         refused(&format!("cron: '{cron}'"), "1:19 cron");
     }
     refused("on: { one: { with: { type: '${ $context.x }' } } }", "1:40 variable-out-of-scope");
+    refused("on: { any: [], until: false }", "1:35 schedule");
     refused(
         "on: { one: { with: { type: a }, correlate: { b: { from: .c, expect: '${ .d }' } } } }",
         "1:81 unsupported",
@@ -205,7 +219,7 @@ fn a_parallel_loop_does_not_read_what_the_iteration_before_gives() {
         ("  - b: { input: { from: '.x' }, set: {} }", "6:31 parallel-chained"),
         ("  - b: { input: { schema: { document: true } }, set: {} }", "6:11 parallel-chained"),
         ("  - b: { do: [ { c: { wait: PT1S } } ] }\n  - d: { set: '${ .x }' }", "7:21 parallel-chained"),
-        ("  - b: { for: { in: .xs }, do: [ { c: { set: {} } } ] }", "6:27 parallel-chained"),
+        ("  - b: { for: { each: y, in: .xs }, do: [ { c: { set: {} } } ] }", "6:36 parallel-chained"),
         ("  - b: { call: http, with: { method: get, endpoint: 'https://a.example/{id}' } }", "6:11 parallel-chained"),
         (
             "  - b: { try: [ { c: { call: noop } } ], catch: { do: [ { d: { set: '${ .x }' } } ] } }",

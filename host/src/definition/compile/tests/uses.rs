@@ -44,6 +44,10 @@ fn metadata_that_means_something_is_read() {
     assert!(program.nodes[0].shield && !program.nodes[1].shield);
     check_task("set: {}\nmetadata: { shield: 1 }", &["4:27 wrong-type"]);
     check_task("set: {}\nmetadata: { heartbeat: PT1S }", &["4:19 unsupported-metadata"]);
+    check_task("call: noop\nmetadata: { heartbeat: 5 }", &["4:30 duration"]);
+    let program = self::program("do: [ { a: { call: noop, metadata: { heartbeat: PT30S } } } ]");
+    let crate::definition::graph::NodeKind::Act(act) = &program.nodes[0].kind else { panic!("a call") };
+    assert_eq!(act.heartbeat, Some(jiff::SignedDuration::from_secs(30)));
 }
 
 #[test]
