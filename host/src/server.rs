@@ -23,6 +23,7 @@ use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings,
 use crate::definition::evaluate::Evaluate;
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
+use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -109,17 +110,20 @@ impl Server {
         let packs = config.data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
+        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
+        let notifications = notifications.map_err(room("the notifications"))?;
         let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {
             catalog: catalog.clone(),
             connections: connections.clone(),
             secrets: secrets.clone(),
+            notifications: notifications.clone(),
             sandbox,
             caller,
         });
         let parts = parts(journal, &catalog, perform, evaluator, config.events.clone());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, CancellationToken::new());
+        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, CancellationToken::new());
         Ok(Self { rooms, hosts: hosts(address, config), lock })
     }
 

@@ -1,9 +1,9 @@
-//! The generated bindings of `wit/world.wit`, and the way between their types and this crate's. Only a component has
+//! The generated bindings of `wit/deps/pack-0.1.1/world.wit`, and the way between their types and this crate's. Only a component has
 //! them; authors never see them.
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "action",
+    world: "orchestrator:pack/action@0.1.1",
     generate_all,
     pub_export_macro: true,
     default_bindings_module: "orchestrator_sdk::bindings",

@@ -42,6 +42,8 @@ mod error;
 pub mod action;
 pub mod http;
 pub mod log;
+pub mod mail;
+pub mod notification;
 pub mod progress;
 pub mod secrets;
 

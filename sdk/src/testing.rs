@@ -8,6 +8,8 @@
 //!
 //! It checks neither grants nor limits: those are the host's and have their own tests.
 
+mod telling;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -22,6 +24,7 @@ use crate::secrets::RevealError;
 use crate::{Context, Json};
 
 pub use crate::http::Transferred as Moved;
+pub(crate) use telling::{delivered, deliveries, post, send_mail};
 
 thread_local! {
     static OUTSIDE: RefCell<Option<Rc<RefCell<State>>>> = const { RefCell::new(None) };
@@ -53,6 +56,7 @@ struct State {
     checkpoint_refusal: Option<CheckpointError>,
     secrets: BTreeMap<String, Vec<u8>>,
     cancelled: bool,
+    telling: telling::Telling,
 }
 
 #[derive(Debug)]

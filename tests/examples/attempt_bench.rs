@@ -16,7 +16,7 @@ use wasmtime::component::Linker;
 
 mod bindings {
     wasmtime::component::bindgen!({
-        world: "orchestrator:pack/action",
+        world: "orchestrator:pack/action@0.1.0",
         path: "../wit",
         exports: { default: async },
     });

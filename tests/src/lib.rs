@@ -1,14 +1,22 @@
 //! The test harness: doubles of outside systems, the server as a child process, a REST client, and the programs that
 //! show and measure the whole. Tests themselves are in `tests/tests`.
 
+pub mod backstage;
 pub mod binaries;
 pub mod client;
 pub mod guests;
+pub mod jira;
+pub mod kubernetes;
 pub mod language;
 pub mod migration;
+pub mod move2kube;
+pub mod mta;
+pub mod multicloud;
 pub mod s3;
 pub mod server;
+pub mod smtp;
 pub mod soda;
+pub mod stage;
 
 use std::sync::Once;
 

@@ -22,6 +22,8 @@ pub const SOURCE: &str = "photos-and-papers";
 pub const DESTINATION: &str = "new-home";
 /// The service that is ordered.
 pub const SERVICE: &str = "migration bucket";
+/// The service that makes a bucket like another.
+pub const SYNC: &str = "sync bucket";
 
 const MIB: usize = 1024 * 1024;
 

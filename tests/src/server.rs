@@ -85,6 +85,17 @@ impl Server {
         self.child.id()
     }
 
+    /// The most memory that the process ever had resident, bytes.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn memory_peak(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel tells no peak")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024)
+    }
+
     /// Where its log is.
     pub fn log(&self) -> PathBuf {
         self.directory.join("server.log")

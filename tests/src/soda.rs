@@ -1,27 +1,25 @@
-//! A double of the SODA block API (hotpot, `/v1beta/{tenant}/block/…` and `/host/hosts`): the same paths, bodies, states,
-//! refusals and error texts, with every delay and fault in the hands of the test.
+//! A double of the SODA block API (hotpot, `/v1beta/{tenant}/…`): the same paths, bodies, states, refusals and error
+//! texts, with every delay and fault in the hands of the test.
 //!
-//! It has volumes (resize too), attachments and hosts; snapshots and profiles exist only as identifiers that a volume may
-//! be made from. It keeps no token service: one fixed token is right.
+//! It has volumes (resize too), attachments, snapshots, hosts, profiles, one pool and one availability zone. It keeps no
+//! token service: one fixed token is right. It serves over HTTP, or answers in the test's own process.
 
+mod fault;
+pub mod native;
 mod rules;
+mod serve;
 mod world;
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use fault::{Fault, Trouble};
 use world::{Answer, Asked, World};
-pub use world::{Conduct, Pace};
+pub use world::{Change, Conduct, Made, Pace};
 
 /// The tenant of the base URL.
 pub const TENANT: &str = "e93b4c0934da416eb9c8d120c5d04d96";
@@ -32,9 +30,6 @@ pub const TOKEN_HEADER: &str = "X-Auth-Token";
 /// The one token that is right.
 pub const TOKEN: &str = "soda-token";
 
-/// Bytes of a request's body that are read; the API's own bodies are far smaller.
-const BODY_BYTES_MAX: usize = 1 << 20;
-
 /// How long a change takes in most tests with [`Pace::After`]: long enough to be seen, short enough to wait for.
 pub const MOMENT: Duration = Duration::from_millis(20);
 
@@ -43,13 +38,26 @@ pub struct Soda {
     /// The base URL for a connection: with `/v1beta/{tenant}`, without a slash at the end.
     pub url: String,
     shared: Arc<Mutex<Shared>>,
-    server: JoinHandle<()>,
+    server: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     world: World,
     requests: Vec<Seen>,
     faults: Vec<Fault>,
+    spelling: Spelling,
+}
+
+/// How the keys of answers are spelled: releases differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Spelling {
+    /// As most releases do: `camelCase`, except for `AttachStatus`.
+    #[default]
+    Released,
+    /// `attachStatus` too.
+    Camel,
+    /// `Id`, `CreatedAt`, `AttachStatus`, …
+    Capital,
 }
 
 /// A request as it arrived.
@@ -74,54 +82,22 @@ impl Seen {
     }
 }
 
-/// Something that goes wrong with one request.
-#[derive(Debug, Clone)]
-pub struct Fault {
-    method: String,
-    path: String,
-    /// Counts down with every request that fits; strikes at 1.
-    nth: u32,
-    after_effect: bool,
-    kind: Trouble,
-}
-
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// An error of the service with this status.
-    Status(u16),
-    /// No answer, ever.
-    Hang,
-    /// The connection breaks before the answer is complete.
-    Drop,
-}
-
-impl Fault {
-    /// Trouble with the next request of this method to a path that begins like this, before it has any effect.
-    pub fn on(method: &str, path: &str, kind: Trouble) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), nth: 1, after_effect: false, kind }
-    }
-
-    /// With the n-th such request from now on, counted from 1.
-    #[must_use]
-    pub fn nth(self, nth: u32) -> Self {
-        Self { nth, ..self }
-    }
-
-    /// After the request has had its effect: only the answer is lost.
-    #[must_use]
-    pub fn after_effect(self) -> Self {
-        Self { after_effect: true, ..self }
-    }
-
-    /// Whether it strikes this request.
-    fn strikes(&mut self, asked: &Asked) -> bool {
-        if self.nth == 0 || self.method != asked.method || !asked.path.starts_with(&self.path) {
-            return false;
-        }
-        self.nth -= 1;
-        self.nth == 0
-    }
+/// What comes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// An answer; the body may be empty.
+    Answered {
+        /// The status.
+        status: u16,
+        /// JSON, unless it was garbled.
+        body: Vec<u8>,
+    },
+    /// There is none, ever.
+    Hung,
+    /// The connection broke.
+    Broken,
+    /// Nothing was sent.
+    Refused,
 }
 
 impl Soda {
@@ -134,15 +110,26 @@ impl Soda {
     pub async fn start_with(pace: Pace) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on the loopback");
         let address = listener.local_addr().expect("a bound listener has an address");
+        let mut soda = Self::in_process(pace);
+        soda.url = format!("http://{address}/v1beta/{TENANT}");
+        soda.server = Some(serve::start(listener, soda.shared.clone()));
+        soda
+    }
+
+    /// One without a port, for [`Soda::exchange`].
+    pub fn in_process(pace: Pace) -> Self {
         let world = World::new(pace);
-        let shared = Arc::new(Mutex::new(Shared { world, requests: Vec::new(), faults: Vec::new() }));
-        let app = axum::Router::new().fallback(serve).with_state(shared.clone());
-        let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
-                eprintln!("the double of the block API stopped: {error}");
-            }
-        });
-        Self { url: format!("http://{address}/v1beta/{TENANT}"), shared, server }
+        let spelling = Spelling::default();
+        let shared = Shared { world, requests: Vec::new(), faults: Vec::new(), spelling };
+        let url = format!("https://storage.invalid/v1beta/{TENANT}");
+        Self { url, shared: Arc::new(Mutex::new(shared)), server: None }
+    }
+
+    /// Answers a request below the base URL, as the server would that is asked with the right token.
+    pub fn exchange(&self, method: &str, target: &str, body: &[u8]) -> Exchange {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let headers = vec![(TOKEN_HEADER.to_ascii_lowercase(), TOKEN.to_owned())];
+        self.lock().exchange(method, &format!("/v1beta/{TENANT}{path}"), query, headers, body)
     }
 
     /// Registers a host in these availability zones and gives its identifier.
@@ -150,34 +137,29 @@ impl Soda {
         self.lock().world.add_host(zones)
     }
 
-    /// Makes a profile known.
+    /// Makes a profile known, by an identifier that is its name too.
     pub fn profile(&self, id: &str) {
         self.lock().world.add_profile(id);
     }
 
-    /// Makes an available snapshot of this size in GB known.
+    /// Makes an available snapshot of this size in GB known, of a volume that is gone.
     pub fn snapshot(&self, id: &str, size: u64) {
         self.lock().world.add_snapshot(id, size);
     }
 
-    /// Says how the next volume that is asked for behaves; several calls queue up.
-    pub fn next_volume(&self, conduct: Conduct) {
-        self.lock().world.volume_conducts.push_back(conduct);
-    }
-
-    /// Says how the next attachment behaves. One that fails leaves its volume `available`.
-    pub fn next_attachment(&self, conduct: Conduct) {
-        self.lock().world.attachment_conducts.push_back(conduct);
-    }
-
-    /// Says how the next deletion of a volume behaves. One that fails leaves the volume in `errorDeleting`.
-    pub fn next_deletion(&self, conduct: Conduct) {
-        self.lock().world.deletion_conducts.push_back(conduct);
+    /// Says how the next change of this kind behaves; several calls queue up.
+    pub fn next(&self, change: Change, conduct: Conduct) {
+        self.lock().world.next(change, conduct);
     }
 
     /// Arranges for trouble.
     pub fn fault(&self, fault: Fault) {
         self.lock().faults.push(fault);
+    }
+
+    /// Spells the keys of answers like another release.
+    pub fn spell(&self, spelling: Spelling) {
+        self.lock().spelling = spelling;
     }
 
     /// Ends every change under way, whatever the pace; what is stuck stays stuck.
@@ -206,14 +188,14 @@ impl Soda {
         self.lock().world.attachments_shown()
     }
 
-    /// How many volumes were ever made.
-    pub fn volumes_ever(&self) -> usize {
-        self.lock().world.volumes_ever
+    /// The snapshots that exist now.
+    pub fn snapshots(&self) -> Vec<Value> {
+        self.lock().world.snapshots_shown()
     }
 
-    /// How many attachments were ever made.
-    pub fn attachments_ever(&self) -> usize {
-        self.lock().world.attachments_ever
+    /// How many things were ever made.
+    pub fn made(&self) -> Made {
+        self.lock().world.made
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -223,7 +205,9 @@ impl Soda {
 
 impl Drop for Soda {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(server) = &self.server {
+            server.abort();
+        }
     }
 }
 
@@ -231,30 +215,25 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().expect("nothing panics while it holds the double's state")
 }
 
-async fn serve(State(shared): State<Arc<Mutex<Shared>>>, request: Request) -> Response {
-    let seen = match read(request).await {
-        Ok(seen) => seen,
-        Err(message) => return answer(Answer::fault(400, &message)),
-    };
-    let (response, trouble) = lock(&shared).handle(seen);
-    match trouble {
-        None => answer(response),
-        Some(Trouble::Status(status)) => answer(Answer::fault(status, "the service is in trouble")),
-        Some(Trouble::Hang) => std::future::pending().await,
-        Some(Trouble::Drop) => broken(),
-    }
-}
-
 impl Shared {
-    fn handle(&mut self, seen: Seen) -> (Answer, Option<Trouble>) {
-        let asked = Asked { method: &seen.method, path: &seen.path, query: &seen.query, body: &seen.body };
-        let mut struck = None;
-        for fault in &mut self.faults {
-            if fault.strikes(&asked) {
-                struck = Some(fault.clone());
-            }
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        query: &str,
+        headers: Vec<(String, String)>,
+        body: &[u8],
+    ) -> Exchange {
+        match read(method, path, query, headers, body) {
+            Ok(seen) => self.handle(seen),
+            Err(message) => Exchange::answered(Answer::fault(400, &message)),
         }
-        let answer = match &struck {
+    }
+
+    fn handle(&mut self, seen: Seen) -> Exchange {
+        let asked = Asked { method: &seen.method, path: &seen.path, query: &seen.query, body: &seen.body };
+        let struck = self.faults.iter_mut().filter_map(|fault| fault.strikes(&asked).then(|| fault.clone())).last();
+        let mut answer = match &struck {
             Some(fault) if !fault.after_effect => Answer::fault(500, "never sent"),
             _ if seen.header(TOKEN_HEADER) != Some(TOKEN) => {
                 Answer::fault(401, "The request you have made requires authentication.")
@@ -262,49 +241,52 @@ impl Shared {
             _ => self.world.answer(&asked),
         };
         self.requests.push(seen);
-        (answer, struck.map(|fault| fault.kind))
-    }
-}
-
-async fn read(request: Request) -> Result<Seen, String> {
-    let (parts, body) = request.into_parts();
-    let prefix = format!("/v1beta/{TENANT}");
-    let path = parts.uri.path();
-    let Some(path) = path.strip_prefix(&prefix) else { return Err(format!("no such path: {path}")) };
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|e| e.to_string())?;
-    let body = match bytes.is_empty() {
-        true => Value::Null,
-        false => serde_json::from_slice(&bytes).map_err(|e| format!("parse the request body failed: {e}"))?,
-    };
-    let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-    let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Ok(Seen {
-        method: parts.method.to_string(),
-        path: path.to_owned(),
-        query: query.into_owned().collect(),
-        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-        body,
-    })
-}
-
-fn answer(answer: Answer) -> Response {
-    let status = StatusCode::from_u16(answer.status).expect("the double answers with valid statuses");
-    match answer.body {
-        None => status.into_response(),
-        Some(body) => {
-            (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.to_string()).into_response()
+        answer.body = answer.body.map(|body| self.spelling.spell(body));
+        match struck.map(|fault| fault.kind) {
+            None => Exchange::answered(answer),
+            Some(Trouble::Status(status)) => Exchange::answered(Answer::fault(status, "the service is in trouble")),
+            Some(Trouble::Garbled) => Exchange::Answered { status: 200, body: b"<html>welcome</html>".to_vec() },
+            Some(Trouble::Empty) => Exchange::Answered { status: 200, body: b"[]".to_vec() },
+            Some(Trouble::Hang) => Exchange::Hung,
+            Some(Trouble::Drop) => Exchange::Broken,
+            Some(Trouble::Refuse) => Exchange::Refused,
         }
     }
 }
 
-/// A response that promises more than it sends: the client sees the connection break.
-fn broken() -> Response {
-    let pieces = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(b"{")) });
-    let pieces = futures_util::StreamExt::chain(
-        futures_util::StreamExt::map(pieces, |piece| piece.map_err(|never| match never {})),
-        stream::once(async { Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) }),
-    );
-    let mut response = Body::from_stream(pieces).into_response();
-    response.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("4096"));
-    response
+impl Exchange {
+    fn answered(answer: Answer) -> Self {
+        let body = answer.body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+        Self::Answered { status: answer.status, body }
+    }
+}
+
+impl Spelling {
+    fn spell(self, body: Value) -> Value {
+        match body {
+            Value::Array(items) => items.into_iter().map(|item| self.spell(item)).collect(),
+            Value::Object(members) => members.into_iter().map(|(key, value)| (self.key(&key), value)).collect(),
+            other => other,
+        }
+    }
+
+    fn key(self, key: &str) -> String {
+        let first = |change: fn(&str) -> String| format!("{}{}", change(&key[..1]), &key[1..]);
+        match self {
+            Self::Released => key.to_owned(),
+            Self::Camel => first(str::to_ascii_lowercase),
+            Self::Capital => first(str::to_ascii_uppercase),
+        }
+    }
+}
+
+fn read(method: &str, path: &str, query: &str, headers: Vec<(String, String)>, body: &[u8]) -> Result<Seen, String> {
+    let prefix = format!("/v1beta/{TENANT}");
+    let Some(path) = path.strip_prefix(&prefix) else { return Err(format!("no such path: {path}")) };
+    let body = match body.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(body).map_err(|e| format!("parse the request body failed: {e}"))?,
+    };
+    let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    Ok(Seen { method: method.to_owned(), path: path.to_owned(), query, headers, body })
 }

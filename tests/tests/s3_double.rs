@@ -1,7 +1,9 @@
 //! The S3 server of the harness behaves like the real thing where the migration depends on it.
 
 use bytes::Bytes;
+use orchestrator_tests::migration::content;
 use orchestrator_tests::s3::S3Server;
+use s3s::crypto::{Checksum as _, Md5};
 
 async fn server() -> (tempfile::TempDir, S3Server) {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -48,6 +50,56 @@ async fn a_multipart_upload_keeps_bytes_and_metadata_and_leaves_no_parts() {
         again.client().list("bucket", "").await.expect("listed"),
         client.list("bucket", "").await.expect("listed")
     );
+}
+
+/// The entity tag that the protocol gives to an upload in these parts.
+fn etag_of(parts: &[&[u8]]) -> String {
+    let digests: Vec<u8> = parts.iter().flat_map(|part| Md5::checksum(part)).collect();
+    format!("\"{}-{}\"", hex::encode(Md5::checksum(&digests)), parts.len())
+}
+
+#[tokio::test]
+async fn parts_of_any_lengths_in_any_order_make_the_same_object() {
+    const MIB: usize = 1024 * 1024;
+    let (dir, server) = server().await;
+    let client = server.client();
+    let full = content(17 * MIB, 3);
+    let cut = |from: usize, to: usize| full.slice(from * MIB..to * MIB);
+    let zeros = Bytes::from(vec![0; 6 * MIB]);
+    // By number: what is sent, and what the object is made of.
+    let stories: [(&str, Vec<(u32, Bytes)>, Vec<Bytes>); 5] = [
+        ("in order", vec![(1, cut(0, 6)), (2, cut(6, 12)), (3, cut(12, 14))], vec![cut(0, 6), cut(6, 12), cut(12, 14)]),
+        (
+            "the last first",
+            vec![(3, cut(12, 14)), (1, cut(0, 6)), (2, cut(6, 12))],
+            vec![cut(0, 6), cut(6, 12), cut(12, 14)],
+        ),
+        ("unlike", vec![(1, cut(0, 5)), (2, cut(5, 13)), (3, cut(13, 17))], vec![cut(0, 5), cut(5, 13), cut(13, 17)]),
+        (
+            "with a gap",
+            vec![(2, cut(0, 6)), (7, cut(6, 12)), (9, cut(12, 13))],
+            vec![cut(0, 6), cut(6, 12), cut(12, 13)],
+        ),
+        ("a part again", vec![(1, cut(0, 6)), (2, cut(6, 8)), (1, zeros.clone())], vec![zeros.clone(), cut(6, 8)]),
+    ];
+    for (story, sent, expected) in stories {
+        client.put_these_parts("bucket", story, &[], sent).await.expect(story);
+        assert!(client.get("bucket", story).await.expect(story) == Bytes::from(expected.concat()), "{story}");
+        let parts: Vec<&[u8]> = expected.iter().map(|part| &part[..]).collect();
+        assert_eq!(client.head("bucket", story).await.expect(story)["etag"].to_str().expect("text"), etag_of(&parts));
+    }
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("a folder").flatten().collect();
+    let left = left.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with(".upload"));
+    assert_eq!(left.count(), 0, "no file of an upload is left");
+}
+
+#[tokio::test]
+async fn an_object_of_zeros_costs_no_disk_and_is_read_as_any_other() {
+    let (_dir, server) = server().await;
+    server.store.plant_zeros("bucket", "zeros", 20_000_000, 8 * 1024 * 1024).await.expect("planted");
+    let listed = server.client().list("bucket", "").await.expect("listed");
+    assert_eq!((listed[0].size, listed[0].etag.ends_with("-3")), (20_000_000, true));
+    assert!(server.client().get("bucket", "zeros").await.expect("read").iter().all(|byte| *byte == 0));
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("definition", &[]),
     ("machine", &["clock"]),
     ("journal", &[]),
+    ("notification", &["definition", "machine"]),
     ("connection", &["definition", "machine"]),
     ("capability", &["definition", "machine"]),
     ("sandbox", &["machine"]),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use orchestrator_sdk::Error;
 use serde::{Deserialize, Serialize};
 
-use crate::input::Buckets;
-use crate::listing::Pairs;
+use crate::input::{Buckets, Compare};
+use crate::listing::{Pair, Pairs};
 use crate::s3::{self, Object, TRIES, Trouble};
 use crate::wire::{Flight, Side, Wire};
 
@@ -52,18 +52,27 @@ pub struct Verdicts<'w, W: Wire> {
 impl<'w, W: Wire> Verdicts<'w, W> {
     /// Starts behind `after`, or at the beginning.
     pub fn new(wire: &'w W, input: &'w Buckets, after: Option<&str>) -> Self {
-        let pairs = Pairs::new(wire, &input.source_bucket, &input.destination_bucket, &input.prefix, after);
-        Self { wire, input, pairs }
+        Self { wire, input, pairs: Pairs::new(wire, input, after) }
     }
+}
 
-    fn judge(&self, object: &Object, counterpart: Option<&Object>) -> Result<Verdict, Error> {
-        match counterpart {
-            None => Ok(Verdict::Missing),
-            Some(counterpart) if counterpart.size != object.size => Ok(Verdict::SizeDiffers),
-            Some(counterpart) if object.same_by_etag(counterpart) => Ok(Verdict::SameByEtag),
-            Some(_) if object.size == 0 => Ok(Verdict::SameByContent),
-            Some(counterpart) => Contents::new(self.wire, self.input, object, counterpart).compare(),
-        }
+/// What can be proved about one object. With `compare: content` entity tags prove nothing.
+///
+/// # Errors
+/// When one of the copies cannot be read.
+pub fn judge<W: Wire>(
+    wire: &W,
+    input: &Buckets,
+    object: &Object,
+    counterpart: Option<&Object>,
+) -> Result<Verdict, Error> {
+    let by_etag = input.compare != Compare::Content;
+    match counterpart {
+        None => Ok(Verdict::Missing),
+        Some(counterpart) if counterpart.size != object.size => Ok(Verdict::SizeDiffers),
+        Some(counterpart) if by_etag && object.same_by_etag(counterpart) => Ok(Verdict::SameByEtag),
+        Some(_) if object.size == 0 => Ok(Verdict::SameByContent),
+        Some(counterpart) => Contents::new(wire, input, object, counterpart).compare(),
     }
 }
 
@@ -71,12 +80,15 @@ impl<W: Wire> Iterator for Verdicts<'_, W> {
     type Item = Result<(Object, Verdict), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let pair = match self.pairs.next()? {
-            Ok(pair) => pair,
-            Err(error) => return Some(Err(error)),
-        };
-        let verdict = self.judge(&pair.0, pair.1.as_ref());
-        Some(verdict.map(|verdict| (pair.0, verdict)))
+        loop {
+            let (object, counterpart) = match self.pairs.next()? {
+                Ok(Pair::Source(object, counterpart)) => (object, counterpart),
+                Ok(Pair::Extra(_)) => continue,
+                Err(error) => return Some(Err(error)),
+            };
+            let verdict = judge(self.wire, self.input, &object, counterpart.as_ref());
+            return Some(verdict.map(|verdict| (object, verdict)));
+        }
     }
 }
 
@@ -134,7 +146,9 @@ impl<'w, W: Wire> Contents<'w, W> {
             Side::Destination => (&self.input.destination_bucket, self.destination),
         };
         let length = PIECE_BYTES.min(object.size - start);
-        let request = s3::request(side, "GET", bucket, &object.key, &[]).range(start, length, &object.etag);
+        let request = s3::request(side, "GET", bucket, &object.key, &[])
+            .range(start, length, &object.etag)
+            .paced(self.input.bytes_per_second);
         self.flight.send(piece, request).map_err(|(_, broken)| match s3::judge("read", Err(broken)) {
             Err(trouble) => trouble.into_error(),
             Ok(_) => Error::transient("an exchange could not be started"),

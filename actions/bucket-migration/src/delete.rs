@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::Verdicts;
 use crate::input::Buckets;
+use crate::plan;
 use crate::s3::{self, Object, Trouble};
 use crate::wire::{Side, Wire};
 use crate::xml;
@@ -31,6 +32,7 @@ pub struct Output {
 /// # Errors
 /// When one of the ends cannot be read, or the source refuses the deletion as such.
 pub fn delete<W: Wire>(wire: &W, input: &Buckets) -> Result<Output, Error> {
+    plan::refuse_same_bucket(wire, input)?;
     let mut output = Output::default();
     let mut batch: Vec<Object> = Vec::new();
     for found in Verdicts::new(wire, input, None) {

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::input::Buckets;
+use crate::input::{Buckets, ServerSide};
 use crate::wire::{Broken, Outcome, Request, Response, Side, Wire};
 
 /// What a kill panics with.
@@ -22,6 +22,8 @@ pub struct Stored {
     pub body: Vec<u8>,
     pub etag: String,
     pub headers: Vec<(String, String)>,
+    /// As the field `x-amz-tagging` writes them.
+    pub tags: String,
 }
 
 struct Upload {
@@ -53,6 +55,16 @@ pub struct World {
     /// Called before an exchange takes effect, once its number is reached.
     pub meanwhile: Option<(u64, Deed)>,
     pub reported: Vec<(u64, u64)>,
+    /// Whether the destination's service also has the source's bucket.
+    pub one_service: bool,
+    /// Whether both connections lead to the destination's bucket.
+    pub one_bucket: bool,
+    /// A server that stores what it is sent and does not look for `x-amz-copy-source`.
+    pub knows_no_copies: bool,
+    /// Bytes that were read from the source.
+    pub bytes_read: u64,
+    /// The key that may not be written.
+    pub refused_key: Option<String>,
     random: u64,
 }
 
@@ -86,12 +98,16 @@ impl World {
         };
         let headers =
             vec![("content-type".to_owned(), "text/x".to_owned()), ("x-amz-meta-name".to_owned(), key.to_owned())];
-        self.source.insert(key.to_owned(), Stored { body, etag, headers });
+        self.source.insert(key.to_owned(), Stored { body, etag, headers, tags: String::new() });
     }
 
     pub fn dangling(&self) -> usize {
         self.uploads.len()
     }
+}
+
+fn tags(headers: &[(String, String)]) -> String {
+    headers.iter().find(|(name, _)| name == "x-amz-tagging").map(|(_, tags)| tags.clone()).unwrap_or_default()
 }
 
 fn answer(status: u16, body: impl Into<Vec<u8>>) -> Response {
@@ -119,13 +135,23 @@ impl Double {
             ended: 0,
             meanwhile: None,
             reported: Vec::new(),
+            one_service: false,
+            one_bucket: false,
+            knows_no_copies: false,
+            bytes_read: 0,
+            refused_key: None,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
         };
         Self(RefCell::new(world), RefCell::default(), RefCell::default())
     }
 
     pub fn input() -> Buckets {
-        Buckets { source_bucket: "from".into(), destination_bucket: "to".into(), ..Buckets::default() }
+        Buckets {
+            source_bucket: "from".into(),
+            destination_bucket: "to".into(),
+            server_side: ServerSide::Never,
+            ..Buckets::default()
+        }
     }
 
     pub fn stored<T: DeserializeOwned>(&self) -> Option<T> {
@@ -165,7 +191,19 @@ impl World {
             query.split('&').filter_map(|pair| pair.split_once('=')).map(|(n, v)| (n.to_owned(), decode(v))).collect();
         let (bucket, key) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
         let (bucket, key) = (decode(bucket), decode(key));
+        let request = &match self.one_bucket {
+            true => Request { side: Side::Destination, ..request.clone() },
+            false => request.clone(),
+        };
         assert_eq!(bucket, if request.side == Side::Source { "from" } else { "to" });
+        if self.refused_key.as_ref() == Some(&key) && matches!(request.method, "PUT" | "POST") {
+            return refuse(403, "AccessDenied");
+        }
+        let from =
+            request.headers.iter().find(|(name, _)| name == "x-amz-copy-source").filter(|_| !self.knows_no_copies);
+        if let Some((_, from)) = from {
+            return self.copy(request, &decode(from), &key, &query);
+        }
         if request.side == Side::Destination && self.destination.is_none() {
             if request.method == "PUT" && key.is_empty() {
                 self.destination = Some(BTreeMap::new());
@@ -175,7 +213,15 @@ impl World {
         }
         match (request.method, query.contains_key("uploadId"), query.contains_key("uploads")) {
             ("GET", false, _) if key.is_empty() => self.list(request.side, &query),
-            ("HEAD", ..) if key.is_empty() => answer(200, ""),
+            ("HEAD", ..) if key.is_empty() => {
+                let headers = vec![("Date".to_owned(), "Sat, 31 Jan 2026 12:00:00 GMT".to_owned())];
+                Response { status: 200, headers, body: Vec::new() }
+            }
+            ("GET", ..) if query.contains_key("tagging") => self.tags(&key),
+            ("DELETE", false, _) => {
+                self.bucket(request.side).remove(&key);
+                answer(204, "")
+            }
             ("GET" | "HEAD", false, _) => self.read(request, &key),
             ("GET", true, _) => self.list_parts(&query),
             ("PUT", true, _) => self.put_part(&query, body),
@@ -184,7 +230,7 @@ impl World {
             ("POST", true, _) => self.complete(&query),
             ("DELETE", true, _) if self.uploads.remove(&query["uploadId"]).is_none() => refuse(404, "NoSuchUpload"),
             ("DELETE", true, _) => answer(204, ""),
-            ("POST", ..) if query.contains_key("delete") => self.delete(&body),
+            ("POST", ..) if query.contains_key("delete") => self.delete(request.side, &body),
             other => panic!("a request that the double does not know: {other:?} {}", request.target),
         }
     }
@@ -206,7 +252,10 @@ impl World {
         for (key, stored) in found.iter().take(page) {
             let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
             let (size, etag) = (stored.body.len(), &stored.etag);
-            text += &format!("<Contents><Key>{key}</Key><Size>{size}</Size><ETag>&quot;{etag}&quot;</ETag></Contents>");
+            let modified = stored.headers.iter().find(|(name, _)| name == "modified").map(|(_, at)| at.as_str());
+            let modified = modified.unwrap_or("2026-01-31T12:00:00.000Z");
+            text += &format!("<Contents><Key>{key}</Key><LastModified>{modified}</LastModified>");
+            text += &format!("<Size>{size}</Size><ETag>&quot;{etag}&quot;</ETag></Contents>");
         }
         if found.len() > page {
             let last = found[page - 1].0;
@@ -226,21 +275,62 @@ impl World {
         let mut headers = stored.headers.clone();
         headers.push(("ETag".to_owned(), format!("\"{}\"", stored.etag)));
         headers.push(("Content-Length".to_owned(), stored.body.len().to_string()));
+        if !stored.tags.is_empty() && request.method == "GET" {
+            headers.push(("x-amz-tagging-count".to_owned(), stored.tags.split('&').count().to_string()));
+        }
         let body = match (request.method, field("range")) {
             ("HEAD", _) => Vec::new(),
             (_, Some(range)) => {
                 let (start, end) = range["bytes=".len()..].split_once('-').expect("a range");
                 let (start, end): (usize, usize) = (start.parse().expect("a start"), end.parse().expect("an end"));
+                headers.push(("Content-Range".to_owned(), format!("bytes {start}-{end}/{}", stored.body.len())));
                 stored.body[start..=end].to_vec()
             }
             (_, None) => stored.body.clone(),
         };
+        self.bytes_read += body.len() as u64;
         Response { status: 200, headers, body }
+    }
+
+    fn tags(&self, key: &str) -> Response {
+        let tags = self.source[key].tags.split('&').filter_map(|tag| tag.split_once('='));
+        let tags = tags.map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"));
+        answer(200, format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.collect::<String>()))
+    }
+
+    /// A copy that the destination makes by itself, of a whole object or of a part.
+    fn copy(&mut self, request: &Request, from: &str, key: &str, query: &BTreeMap<String, String>) -> Response {
+        if !self.one_service {
+            return refuse(404, "NoSuchBucket");
+        }
+        let field = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        let original = from.strip_prefix("/from/").and_then(|key| self.source.get(key)).cloned();
+        let Some(original) = original else { return refuse(404, "NoSuchKey") };
+        if field("x-amz-copy-source-if-match").is_some_and(|wanted| wanted.trim_matches('"') != original.etag) {
+            return refuse(412, "PreconditionFailed");
+        }
+        if !query.contains_key("uploadId") {
+            // As the real thing does: the copy of an object in parts has the digest of the whole.
+            let stored = Stored { etag: etag(&original.body), ..original };
+            let answered = format!("<CopyObjectResult><ETag>\"{}\"</ETag></CopyObjectResult>", stored.etag);
+            *self.writes.entry(key.to_owned()).or_default() += 1;
+            self.bucket(Side::Destination).insert(key.to_owned(), stored);
+            return answer(200, answered);
+        }
+        let range = field("x-amz-copy-source-range").expect("a range");
+        let (start, end) = range["bytes=".len()..].split_once('-').expect("a range");
+        let (start, end): (usize, usize) = (start.parse().expect("a start"), end.parse().expect("an end"));
+        let stored = self.put_part(query, original.body[start..=end].to_vec());
+        let etag = stored.etag();
+        match stored.status {
+            200 => answer(200, format!("<CopyPartResult><ETag>\"{etag}\"</ETag></CopyPartResult>")),
+            _ => stored,
+        }
     }
 
     fn put_whole(&mut self, request: &Request, key: String, body: Vec<u8>) -> Response {
         *self.writes.entry(key.clone()).or_default() += 1;
-        let stored = Stored { etag: etag(&body), body, headers: request.headers.clone() };
+        let stored = Stored { etag: etag(&body), body, headers: request.headers.clone(), tags: tags(&request.headers) };
         self.bucket(request.side).insert(key, stored);
         answer(200, "")
     }
@@ -282,11 +372,12 @@ impl World {
         *self.writes.entry(upload.key.clone()).or_default() += 1;
         let etag = parts_etag(upload.parts.values());
         let body = upload.parts.into_values().collect::<Vec<_>>().concat();
-        self.bucket(Side::Destination).insert(upload.key, Stored { body, etag, headers: upload.headers });
+        let tags = tags(&upload.headers);
+        self.bucket(Side::Destination).insert(upload.key, Stored { body, etag, headers: upload.headers, tags });
         answer(200, "<CompleteMultipartUploadResult/>")
     }
 
-    fn delete(&mut self, body: &[u8]) -> Response {
+    fn delete(&mut self, side: Side, body: &[u8]) -> Response {
         let text = String::from_utf8(body.to_vec()).expect("UTF-8");
         let mut refused = String::new();
         for object in text.split("<Object>").skip(1) {
@@ -295,8 +386,8 @@ impl World {
             };
             let key = quick_xml::escape::unescape(part("<Key>", "</Key>").expect("a key")).expect("XML").into_owned();
             let wanted = part("<ETag>&quot;", "&quot;").expect("a condition");
-            if self.source.get(&key).is_some_and(|stored| stored.etag == wanted) {
-                self.source.remove(&key);
+            if self.bucket(side).get(&key).is_some_and(|stored| stored.etag == wanted) {
+                self.bucket(side).remove(&key);
             } else {
                 let key = quick_xml::escape::escape(key.as_str());
                 refused += &format!("<Error><Key>{key}</Key><Code>PreconditionFailed</Code></Error>");

@@ -1,20 +1,24 @@
 //! Actions that move the objects of one S3 bucket to another: `plan-copy`, `copy-objects`, `verify`,
-//! `delete-source-objects`.
+//! `delete-source-objects`, `delete-extra-objects`, `write-report`.
 //!
-//! Read `copy` first; `compare` is behind the other two. `wire` is the door to the host, `s3` and `xml` are the
-//! protocol, `listing`, `parts` and `ledger` what a bucket of any size needs. It deliberately knows no versions of
-//! objects, no access lists and no tags: what moves is content and metadata.
+//! Read `copy` first; `compare` is behind the proofs. `wire` is the door to the host, `s3` and `xml` are the protocol,
+//! `selection` says which objects an order is about, `listing`, `parts` and `ledger` are what a bucket of any size
+//! needs. It deliberately knows no versions of objects and no access lists: what moves is content, metadata and tags.
 
 mod compare;
 mod copy;
 mod delete;
+mod extra;
 mod host;
 mod input;
 mod ledger;
 mod listing;
 mod parts;
 mod plan;
+mod report;
 mod s3;
+mod selection;
+mod times;
 mod verify;
 mod wire;
 mod xml;
@@ -49,9 +53,19 @@ fn delete_source_objects(ctx: &Context, input: Buckets) -> Result<delete::Output
     delete::delete(&Host(ctx), &input)
 }
 
+fn delete_extra_objects(ctx: &Context, input: Buckets) -> Result<extra::Output, Error> {
+    extra::delete(&Host(ctx), &input)
+}
+
+fn write_report(ctx: &Context, input: Buckets) -> Result<report::Output, Error> {
+    report::write(&Host(ctx), &input, ctx.checkpoint()?)
+}
+
 export_actions! {
     "plan-copy" => plan_copy,
     "copy-objects" => copy_objects,
     "verify" => verify_copy,
     "delete-source-objects" => delete_source_objects,
+    "delete-extra-objects" => delete_extra_objects,
+    "write-report" => write_report,
 }

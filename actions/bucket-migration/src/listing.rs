@@ -6,7 +6,9 @@ use std::iter::Peekable;
 
 use orchestrator_sdk::Error;
 
+use crate::input::Buckets;
 use crate::s3::{self, Object, Trouble};
+use crate::selection::Selection;
 use crate::wire::{Request, Side, Wire};
 use crate::xml;
 
@@ -89,43 +91,93 @@ impl<W: Wire> Iterator for Listing<'_, W> {
     }
 }
 
-/// Both listings side by side: each source object with the destination's of the same key.
+/// What a walk over two listings side by side comes upon.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pair {
+    /// An object of the source that is chosen, with the destination's of the same key.
+    Source(Object, Option<Object>),
+    /// An object that only the destination has.
+    Extra(Object),
+}
+
+/// Both listings side by side, with the objects that an order is about.
 pub struct Pairs<'w, W: Wire> {
-    source: Listing<'w, W>,
-    destination: Peekable<Listing<'w, W>>,
+    source: Peekable<Listing<'w, W>>,
+    destination: Option<Peekable<Listing<'w, W>>>,
+    selection: Selection,
+    extras: bool,
+    /// Objects of the source that are not chosen.
+    pub filtered: u64,
 }
 
 impl<'w, W: Wire> Pairs<'w, W> {
     /// Starts behind `after`, or at the beginning.
-    pub fn new(wire: &'w W, source: &str, destination: &str, prefix: &str, after: Option<&str>) -> Self {
+    pub fn new(wire: &'w W, input: &Buckets, after: Option<&str>) -> Self {
+        let listing = |side, bucket: &str| Listing::new(wire, side, bucket, &input.prefix, after).peekable();
         Self {
-            source: Listing::new(wire, Side::Source, source, prefix, after),
-            destination: Listing::new(wire, Side::Destination, destination, prefix, after).peekable(),
+            source: listing(Side::Source, &input.source_bucket),
+            destination: Some(listing(Side::Destination, &input.destination_bucket)),
+            selection: Selection::of(input),
+            extras: false,
+            filtered: 0,
         }
     }
 
-    fn counterpart(&mut self, key: &str) -> Result<Option<Object>, Error> {
-        let reached =
-            |listed: &Result<Object, Error>| listed.as_ref().map_or(true, |object| object.key.as_str() <= key);
-        while let Some(listed) = self.destination.next_if(reached) {
-            let object = listed?;
-            if object.key == key {
-                return Ok(Some(object));
+    /// The same for a destination that does not exist yet.
+    pub fn without_destination(wire: &'w W, input: &Buckets) -> Self {
+        let source = Listing::new(wire, Side::Source, &input.source_bucket, &input.prefix, None).peekable();
+        Self { source, destination: None, selection: Selection::of(input), extras: false, filtered: 0 }
+    }
+
+    /// With what only the destination has.
+    #[must_use]
+    pub fn with_extras(self) -> Self {
+        Self { extras: true, ..self }
+    }
+
+    fn advance(&mut self) -> Result<Option<Pair>, Error> {
+        loop {
+            let source = peeked(Some(&mut self.source))?;
+            let destination = peeked(self.destination.as_mut())?;
+            match (source, destination) {
+                (None, None) => return Ok(None),
+                (None, Some(_)) if !self.extras => return Ok(None),
+                (Some(source), destination) if destination.as_ref().is_none_or(|key| *key >= source) => {
+                    let counterpart = if destination == Some(source) { self.take_destination()? } else { None };
+                    let Some(object) = self.source.next().transpose()? else { return Ok(None) };
+                    if self.selection.takes(&object) {
+                        return Ok(Some(Pair::Source(object, counterpart)));
+                    }
+                    self.filtered += 1;
+                }
+                _ => {
+                    let extra = self.take_destination()?.filter(|extra| self.selection.names(&extra.key));
+                    if let Some(extra) = extra.filter(|_| self.extras) {
+                        return Ok(Some(Pair::Extra(extra)));
+                    }
+                }
             }
         }
-        Ok(None)
+    }
+
+    fn take_destination(&mut self) -> Result<Option<Object>, Error> {
+        self.destination.as_mut().and_then(Iterator::next).transpose()
+    }
+}
+
+/// The key that a listing comes upon next.
+fn peeked<W: Wire>(listing: Option<&mut Peekable<Listing<'_, W>>>) -> Result<Option<String>, Error> {
+    match listing.and_then(Peekable::peek) {
+        None => Ok(None),
+        Some(Ok(object)) => Ok(Some(object.key.clone())),
+        Some(Err(error)) => Err(error.clone()),
     }
 }
 
 impl<W: Wire> Iterator for Pairs<'_, W> {
-    type Item = Result<(Object, Option<Object>), Error>;
+    type Item = Result<Pair, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let object = match self.source.next()? {
-            Ok(object) => object,
-            Err(error) => return Some(Err(error)),
-        };
-        let counterpart = self.counterpart(&object.key);
-        Some(counterpart.map(|counterpart| (object, counterpart)))
+        self.advance().transpose()
     }
 }

@@ -21,6 +21,9 @@ const PART_MIN: u64 = 5 * MIB;
 /// Large enough to keep a connection busy, small enough to lose little when it breaks.
 const PART_USUAL: u64 = 8 * MIB;
 
+/// What the protocol allows.
+const PROTOCOL_PARTS_MAX: u64 = 10_000;
+
 /// The protocol allows 10,000 parts; with no more than 1,000 the list of them is one page.
 const PARTS_MAX: u64 = 1_000;
 
@@ -28,13 +31,13 @@ const PARTS_MAX: u64 = 1_000;
 const USED_ELSEWHERE: [u64; 14] = [8, 5, 16, 10, 15, 20, 25, 32, 50, 64, 100, 128, 256, 512];
 
 /// Whether an object goes in one stream; else in parts, several at once. `broke` says that a stream of it has broken off:
-/// parts lose less the next time.
-pub fn goes_whole(object: &Object, broke: bool) -> bool {
+/// parts lose less the next time. Nothing longer than `stride`, where there is one.
+pub fn goes_whole(object: &Object, broke: bool, stride: Option<u64>) -> bool {
     let whole = match object.in_parts() || broke {
         true => WHOLE_MAX,
         false => WHOLE_AS_SOURCE_MAX,
     };
-    object.size <= whole
+    object.size <= whole.min(stride.unwrap_or(whole))
 }
 
 /// The part length for an object, in bytes.
@@ -42,12 +45,16 @@ pub fn goes_whole(object: &Object, broke: bool) -> bool {
 /// The entity tag of an upload in parts is a digest of the parts' digests followed by their number, so two copies have
 /// comparable tags only when they were cut alike. The source's number of parts tells which usual length was used; when
 /// the guess is wrong, nothing is lost but that verification has to read both copies.
-pub fn part_bytes(object: &Object) -> u64 {
+pub fn part_bytes(object: &Object, stride: Option<u64>) -> u64 {
     let number = object.etag.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
     let alike = |bytes: &u64| number == Some(object.size.div_ceil(*bytes)) && *bytes >= PART_MIN;
     let usual = USED_ELSEWHERE.iter().map(|mib| mib * MIB).find(alike);
     let wanted = || object.size.div_ceil(PARTS_MAX).div_ceil(MIB) * MIB;
-    usual.filter(|_| object.size > 0).unwrap_or_else(|| wanted().max(PART_USUAL))
+    let bytes = usual.filter(|_| object.size > 0).unwrap_or_else(|| wanted().max(PART_USUAL));
+    match stride {
+        Some(stride) if stride < bytes => stride.max(PART_MIN).max(object.size.div_ceil(PROTOCOL_PARTS_MAX)),
+        _ => bytes,
+    }
 }
 
 /// How many parts an object has.
@@ -68,8 +75,8 @@ mod tests {
     #[test]
     fn an_object_is_cut_as_its_source_was_where_that_can_be_told() {
         let check = |size: u64, etag: &str, mib: u64| {
-            let object = Object { key: "k".into(), size, etag: etag.into() };
-            assert_eq!(part_bytes(&object), mib * MIB, "{size} {etag}");
+            let object = Object { key: "k".into(), size, etag: etag.into(), modified: String::new() };
+            assert_eq!(part_bytes(&object, None), mib * MIB, "{size} {etag}");
         };
         check(20 * MIB, "d41d8cd98f00b204e9800998ecf8427e", 8);
         check(20 * MIB, "d41d-3", 8);
@@ -85,8 +92,8 @@ mod tests {
     #[test]
     fn an_object_goes_whole_as_its_source_did_unless_a_stream_broke() {
         let check = |size: u64, etag: &str, broke: bool, whole: bool| {
-            let object = Object { key: "k".into(), size, etag: etag.into() };
-            assert_eq!(goes_whole(&object, broke), whole, "{size} {etag} {broke}");
+            let object = Object { key: "k".into(), size, etag: etag.into(), modified: String::new() };
+            assert_eq!(goes_whole(&object, broke, None), whole, "{size} {etag} {broke}");
         };
         for (etag, broke) in [("plain", false), ("plain", true), ("d41d-2", false), ("d41d-2", true)] {
             check(16 * MIB, etag, broke, true);
@@ -94,6 +101,17 @@ mod tests {
             check(200 * MIB + 1, etag, broke, false);
         }
         check(200 * MIB, "plain", false, true);
+    }
+
+    #[test]
+    fn at_a_limited_pace_nothing_is_longer_than_a_stride() {
+        let object = Object { key: "k".into(), size: 100 * MIB, etag: "plain".into(), modified: String::new() };
+        assert!(!goes_whole(&object, false, Some(50 * MIB)) && goes_whole(&object, false, Some(100 * MIB)));
+        assert_eq!(part_bytes(&object, Some(6 * MIB)), 6 * MIB);
+        assert_eq!(part_bytes(&object, Some(MIB)), PART_MIN);
+        assert_eq!(part_bytes(&object, Some(50 * MIB)), PART_USUAL);
+        let huge = Object { size: 1024 * 1024 * MIB, ..object };
+        assert!(huge.size.div_ceil(part_bytes(&huge, Some(5 * MIB))) <= PROTOCOL_PARTS_MAX);
     }
 
     #[test]

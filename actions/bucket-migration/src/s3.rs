@@ -17,12 +17,25 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// Header fields of an object that travel with it, beside its own metadata.
-const KEPT: [&str; 6] =
-    ["content-type", "content-encoding", "content-disposition", "content-language", "cache-control", "expires"];
+const KEPT: [&str; 7] = [
+    "content-type",
+    "content-encoding",
+    "content-disposition",
+    "content-language",
+    "cache-control",
+    "expires",
+    "x-amz-website-redirect-location",
+];
+
+/// Taken by the host and never sent: at most so many bytes of this attempt's answers in a second.
+const RATE: &str = "orchestrator-bytes-per-second";
 
 /// Where an object that was copied in parts keeps the source's ETag: its own ETag depends on the parts' length, so the
 /// two cannot be compared. Without it, a repeated migration would copy every large object again.
 pub const SOURCE_ETAG: &str = "x-amz-meta-orchestrator-source-etag";
+
+/// The title of the trouble that is the whole bucket's and not one object's.
+pub const NO_BUCKET: &str = "No such bucket";
 
 /// How often one request is sent before its trouble becomes the attempt's.
 pub const TRIES: u8 = 5;
@@ -36,6 +49,8 @@ pub struct Object {
     pub size: u64,
     /// The entity tag without quotes; empty when the server gives none.
     pub etag: String,
+    /// When it was written, as the server tells it; empty when it does not.
+    pub modified: String,
 }
 
 impl Object {
@@ -124,6 +139,22 @@ impl Request {
         self.header("range", format!("bytes={start}-{end}")).only(etag)
     }
 
+    /// The same, with the bytes of the answer at this rate at most.
+    #[must_use]
+    pub fn paced(self, bytes_per_second: Option<u64>) -> Self {
+        match bytes_per_second {
+            Some(rate) => self.header(RATE, rate.to_string()),
+            None => self,
+        }
+    }
+
+    /// The same as a copy that the server makes by itself of its own object with this entity tag.
+    #[must_use]
+    pub fn copy_of(self, bucket: &str, key: &str, etag: &str) -> Self {
+        let from = format!("/{}/{}", utf8_percent_encode(bucket, QUERY), utf8_percent_encode(key, PATH));
+        self.header("x-amz-copy-source", from).header("x-amz-copy-source-if-match", format!("\"{etag}\""))
+    }
+
     /// The same, but only of the object with this entity tag.
     #[must_use]
     pub fn only(self, etag: &str) -> Self {
@@ -148,6 +179,23 @@ pub fn kept(response: &Response) -> Vec<(String, String)> {
     };
     let fields = response.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
     fields.filter(|(name, _)| travels(name)).collect()
+}
+
+/// The length of the whole object, of a field `Content-Range`.
+pub fn whole_length(range: &str) -> Option<u64> {
+    range.rsplit_once('/')?.1.trim().parse().ok()
+}
+
+/// Whether an answer about an object says that it has tags.
+pub fn has_tags(response: &Response) -> bool {
+    response.header("x-amz-tagging-count").and_then(|count| count.parse::<u32>().ok()).is_some_and(|count| count > 0)
+}
+
+/// Tags as the header field that a write takes them in.
+pub fn tagging(tags: &[(String, String)]) -> (String, String) {
+    let encoded = |text: &str| utf8_percent_encode(text, QUERY).to_string();
+    let pairs: Vec<String> = tags.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
+    ("x-amz-tagging".to_owned(), pairs.join("&"))
 }
 
 /// Sorts the end of an exchange; `doing` introduces the message.
@@ -175,10 +223,10 @@ fn sort(doing: &str, status: u16, response: &Response) -> Trouble {
             Trouble::Again { detail, after: after.map(Duration::from_secs) }
         }
         (404, Some("NoSuchBucket")) => {
-            Trouble::Fatal(Error::permanent(detail).with_type(standard::COMMUNICATION, 404, "No such bucket"))
+            Trouble::Fatal(Error::permanent(detail).with_type(standard::COMMUNICATION, 404, NO_BUCKET))
         }
         (404, _) => Trouble::Missing(detail),
-        (412, _) => Trouble::Changed,
+        (412 | 416, _) => Trouble::Changed,
         (401 | 403, _) => Trouble::Fatal(
             Error::permanent(detail)
                 .with_type(standard::AUTHORIZATION, 403, "Access denied")
@@ -255,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_batch_deletion_carries_its_digest() {
-        let object = Object { key: "a&b".into(), size: 1, etag: "e".into() };
+        let object = Object { key: "a&b".into(), size: 1, etag: "e".into(), modified: String::new() };
         let request = delete_batch(Side::Source, "b", &[object]);
         let body = request.body.clone().unwrap_or_default();
         assert!(String::from_utf8_lossy(&body).contains("<Key>a&amp;b</Key><ETag>&quot;e&quot;</ETag>"));

@@ -7,7 +7,8 @@ use orchestrator_sdk::testing::Outside;
 
 use crate::compare::Verdict;
 use crate::double::{Double, Killed, World, etag};
-use crate::{copy, delete, plan, verify};
+use crate::input::{Buckets, Compare, ServerSide};
+use crate::{copy, delete, extra, plan, report, verify};
 
 const MIB: usize = 1024 * 1024;
 
@@ -123,7 +124,7 @@ fn a_killed_upload_goes_on_with_the_parts_it_has() {
     let _outside = Outside::new();
     let double = Double::new(5);
     double.0.borrow_mut().put("large", body(40 * MIB, 1), Some(8 * MIB));
-    let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
+    let input = Buckets { concurrency: Some(1), ..Double::input() };
     // Two listings, head, begin, and three parts; the kill comes at the fourth.
     double.0.borrow_mut().kill_after = Some(8);
     let killed = catch_unwind(AssertUnwindSafe(|| copy::copy(&double, &input, None)));
@@ -143,7 +144,7 @@ fn a_completion_whose_answer_is_lost_is_not_repeated() {
     double.0.borrow_mut().put("large", body(17 * MIB, 1), Some(8 * MIB));
     // Two listings, head, begin, three parts; the eighth exchange is the completion.
     double.0.borrow_mut().lose_answer = Some(8);
-    let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
+    let input = Buckets { concurrency: Some(1), ..Double::input() };
     copy::copy(&double, &input, None).expect("copied");
     let world = double.0.borrow();
     assert_eq!((world.writes["large"], world.parts_written, world.lose_answer), (1, 3, None));
@@ -152,7 +153,7 @@ fn a_completion_whose_answer_is_lost_is_not_repeated() {
 #[test]
 fn a_large_object_goes_in_one_stream_and_in_parts_once_that_broke() {
     let _outside = Outside::new();
-    let input = crate::input::Buckets { concurrency: Some(1), ..Double::input() };
+    let input = Buckets { concurrency: Some(1), ..Double::input() };
     for (lost, parts) in [(None, 0), (Some(4), 3)] {
         let double = Double::new(13);
         double.0.borrow_mut().put("large", body(17 * MIB, 1), None);
@@ -251,7 +252,7 @@ fn a_missing_destination_is_created_only_when_asked() {
     double.0.borrow_mut().destination = None;
     let refused = plan::plan(&double, &Double::input()).expect_err("no bucket");
     assert!(refused.problem.detail.contains("createDestination"), "{refused}");
-    let input = crate::input::Buckets { create_destination: true, ..Double::input() };
+    let input = Buckets { create_destination: true, ..Double::input() };
     assert!(plan::plan(&double, &input).expect("a plan").destination_created);
     assert!(!plan::plan(&double, &input).expect("a plan").destination_created);
 }
@@ -261,7 +262,268 @@ fn only_the_prefix_is_moved() {
     let _outside = Outside::new();
     let double = Double::new(12);
     fill(&double, 4);
-    let input = crate::input::Buckets { prefix: "small/".into(), ..Double::input() };
+    let input = Buckets { prefix: "small/".into(), ..Double::input() };
     assert_eq!(copy::copy(&double, &input, None).expect("copied").objects, 4);
     assert_eq!(double.0.borrow().destination.as_ref().expect("there").len(), 4);
+}
+
+fn automatic() -> Buckets {
+    Buckets { server_side: ServerSide::Auto, ..Double::input() }
+}
+
+#[test]
+fn a_destination_that_has_the_source_copies_by_itself() {
+    let _outside = Outside::new();
+    let double = Double::new(21);
+    fill(&double, 30);
+    double.0.borrow_mut().source.get_mut("middle").expect("there").tags = "a=b".into();
+    double.0.borrow_mut().one_service = true;
+    let copied = copy::copy(&double, &automatic(), None).expect("copied");
+    // The two empty objects have nothing to copy.
+    assert_eq!((copied.copied, copied.server_side, copied.failed), (37, 35, 0));
+    {
+        let world = double.0.borrow();
+        check_equal(&world);
+        assert_eq!(world.destination.as_ref().expect("there")["middle"].tags, "a=b");
+        assert!(world.bytes_read <= 2, "{} bytes went through the host", world.bytes_read);
+        // Parts are cut as the source's were, so that the tags are equal.
+        let (from, to) = (&world.source, world.destination.as_ref().expect("there"));
+        assert_eq!(from["large in parts of five"].etag, to["large in parts of five"].etag);
+    }
+    let again = copy::copy(&double, &automatic(), None).expect("nothing to do");
+    assert_eq!((again.copied, again.already_right), (0, 37));
+}
+
+#[test]
+fn a_destination_that_cannot_copy_gets_the_bytes() {
+    let _outside = Outside::new();
+    for knows_no_copies in [false, true] {
+        let double = Double::new(22);
+        fill(&double, 30);
+        double.0.borrow_mut().knows_no_copies = knows_no_copies;
+        let copied = copy::copy(&double, &automatic(), None).expect("copied");
+        assert_eq!((copied.copied, copied.server_side), (37, 0));
+        check_equal(&double.0.borrow());
+        assert_eq!(double.0.borrow().dangling(), 0);
+    }
+}
+
+#[test]
+fn a_copy_by_the_destination_survives_kills_and_trouble() {
+    let _outside = Outside::new();
+    for seed in 31..33 {
+        let double = Double::new(seed);
+        fill(&double, 200);
+        {
+            let mut world = double.0.borrow_mut();
+            (world.one_service, world.page, world.trouble) = (true, 50, 5);
+            world.kill_after = Some(5);
+        }
+        let (copied, _) = survive(&double, || copy::copy(&double, &automatic(), double.stored()).expect("copied"));
+        assert_eq!((copied.objects, copied.failed), (207, 0), "seed {seed}");
+        check_equal(&double.0.borrow());
+    }
+}
+
+#[test]
+fn tags_go_along_unless_they_are_left_out() {
+    let _outside = Outside::new();
+    for without_tags in [false, true] {
+        let double = Double::new(23);
+        fill(&double, 2);
+        for key in ["small/0001", "middle", "large"] {
+            double.0.borrow_mut().source.get_mut(key).expect("there").tags = "team=ops&cost%20centre=7".into();
+        }
+        let input = Buckets { without_tags, ..Double::input() };
+        copy::copy(&double, &input, None).expect("copied");
+        let world = double.0.borrow();
+        let tags = |key: &str| world.destination.as_ref().expect("there")[key].tags.clone();
+        for key in ["small/0001", "middle", "large"] {
+            assert_eq!(tags(key).is_empty(), without_tags, "{key}");
+            assert!(without_tags || tags(key).starts_with("team=ops&"), "{key}: {}", tags(key));
+        }
+        assert_eq!(tags("small/0000"), "");
+    }
+}
+
+#[test]
+fn an_object_that_is_refused_is_told_and_the_others_arrive() {
+    let _outside = Outside::new();
+    for key in ["small/0001", "middle", "large"] {
+        let double = Double::new(24);
+        fill(&double, 3);
+        double.0.borrow_mut().refused_key = Some(key.to_owned());
+        let copied = copy::copy(&double, &Double::input(), None).expect("the others are copied");
+        assert_eq!((copied.objects, copied.copied, copied.failed), (10, 9, 1));
+        assert_eq!(copied.failures[0].key, key);
+        assert!(copied.failures[0].reason.contains("AccessDenied"), "{}", copied.failures[0].reason);
+        assert_eq!(double.0.borrow().dangling(), 0);
+        let strict = Buckets { max_failures: Some(0), ..Double::input() };
+        let refused = copy::copy(&double, &strict, None).expect_err("one failure is too much");
+        assert!(refused.problem.detail.contains("maxFailures"), "{refused}");
+    }
+}
+
+#[test]
+fn a_corrupted_copy_is_found_and_copied_again() {
+    let _outside = Outside::new();
+    let double = Double::new(25);
+    fill(&double, 3);
+    copy::copy(&double, &Double::input(), None).expect("copied");
+    let spoil = |key: &str, silently: bool| {
+        let mut world = double.0.borrow_mut();
+        let stored = world.destination.as_mut().and_then(|all| all.get_mut(key)).expect("there");
+        let middle = stored.body.len() / 2;
+        stored.body[middle] ^= 1;
+        if !silently {
+            stored.etag = etag(&stored.body);
+        }
+    };
+    let run = |compare| {
+        let input = Buckets { compare, ..Double::input() };
+        copy::copy(&double, &input, None).expect("copied")
+    };
+    // Overwritten with as many other bytes: its entity tag tells.
+    spoil("middle", false);
+    assert_eq!((run(Compare::Size).copied, run(Compare::Etag).copied, run(Compare::Etag).copied), (0, 1, 0));
+    // The note of its source is still there, so only its bytes tell.
+    spoil("large", false);
+    assert_eq!((run(Compare::Etag).copied, run(Compare::Proof).copied, run(Compare::Proof).copied), (0, 1, 0));
+    // Rotten on the disk: nothing but reading tells.
+    spoil("small/0002", true);
+    assert_eq!((run(Compare::Proof).copied, run(Compare::Content).copied), (0, 1));
+    let input = Buckets { compare: Compare::Content, ..Double::input() };
+    assert_eq!(verify::verify(&double, &input, None).expect("verified").by_content, 10);
+    check_equal(&double.0.borrow());
+}
+
+#[test]
+fn only_what_is_chosen_is_planned_copied_proved_and_removed() {
+    let _outside = Outside::new();
+    let double = Double::new(26);
+    fill(&double, 12);
+    let stamp = |key: &str, at: &str| {
+        let mut world = double.0.borrow_mut();
+        let headers = &mut world.source.get_mut(key).expect("there").headers;
+        headers.push(("modified".to_owned(), at.to_owned()));
+    };
+    stamp("small/0003", "2026-01-21T11:59:59.000Z");
+    stamp("small/0004", "2026-01-31T11:00:00.000Z");
+    let wanted = Buckets {
+        include: vec!["small/*".into()],
+        exclude: vec!["*7".into()],
+        min_age_days: Some(0.0),
+        max_age_days: Some(10.0),
+        ..Double::input()
+    };
+    let planned = plan::plan(&double, &wanted).expect("a plan");
+    // Twelve small ones, without the excluded, the too old, and those of this very second.
+    assert_eq!(planned.modified_after.as_deref(), Some("2026-01-21T12:00:00Z"));
+    assert_eq!(planned.modified_before.as_deref(), Some("2026-01-31T12:00:00Z"));
+    assert_eq!((planned.objects, planned.to_copy, planned.filtered), (1, 1, 18));
+    let modified_after = planned.modified_after.unwrap_or_default();
+    let input = Buckets { modified_after, min_age_days: None, max_age_days: None, ..wanted };
+    let copied = copy::copy(&double, &input, None).expect("copied");
+    assert_eq!((copied.copied, copied.objects), (10, 10));
+    assert_eq!(verify::verify(&double, &input, None).expect("verified").objects, 10);
+    assert_eq!(delete::delete(&double, &input).expect("deleted").deleted, 10);
+    assert_eq!(double.0.borrow().source.len(), 9);
+}
+
+#[test]
+fn extra_objects_are_deleted_within_the_order_s_guard() {
+    let _outside = Outside::new();
+    let double = Double::new(27);
+    fill(&double, 3);
+    copy::copy(&double, &Double::input(), None).expect("copied");
+    {
+        let mut world = double.0.borrow_mut();
+        let copy = world.source["middle"].clone();
+        let destination = world.destination.as_mut().expect("there");
+        for key in ["extra/1", "extra/2", "zz", "report.csv"] {
+            destination.insert(key.to_owned(), copy.clone());
+        }
+    }
+    let input = Buckets { report_key: "report.csv".into(), exclude: vec!["zz".into()], ..Double::input() };
+    let planned = plan::plan(&double, &input).expect("a plan");
+    assert_eq!((planned.extra, planned.already_right, planned.to_copy), (2, 9, 1));
+    let careful = Buckets { max_delete: Some(1), ..input.clone() };
+    let refused = extra::delete(&double, &careful).expect_err("two are more than one");
+    assert!(refused.problem.detail.contains("maxDelete"), "{refused}");
+    assert_eq!(extra::delete(&double, &input).expect("deleted").deleted, 2);
+    assert_eq!(extra::delete(&double, &input).expect("nothing to do").deleted, 0);
+    assert_eq!(double.0.borrow().destination.as_ref().expect("there").len(), 12);
+    double.0.borrow_mut().source.clear();
+    let refused = extra::delete(&double, &input).expect_err("the source is empty");
+    assert!(refused.problem.detail.contains("allowEmptySource"), "{refused}");
+    let sure = Buckets { allow_empty_source: true, ..input };
+    assert_eq!(extra::delete(&double, &sure).expect("deleted").deleted, 10);
+}
+
+#[test]
+fn a_bucket_is_never_migrated_to_itself() {
+    let _outside = Outside::new();
+    let double = Double::new(28);
+    fill(&double, 3);
+    {
+        let mut world = double.0.borrow_mut();
+        world.one_bucket = true;
+        world.destination = Some(world.source.clone());
+    }
+    let input = Buckets { source_bucket: "to".into(), ..Double::input() };
+    for refused in [plan::plan(&double, &input).map(drop), delete::delete(&double, &input).map(drop)] {
+        let refused = refused.expect_err("one bucket");
+        assert!(refused.problem.detail.contains("one bucket"), "{refused}");
+    }
+    assert_eq!(double.0.borrow().destination.as_ref().expect("there").len(), 10, "nothing is lost, no probe is left");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let _outside = Outside::new();
+    let double = Double::new(29);
+    fill(&double, 3);
+    double.0.borrow_mut().destination = None;
+    let input = Buckets { create_destination: true, dry_run: true, ..Double::input() };
+    let planned = plan::plan(&double, &input).expect("a plan");
+    assert_eq!((planned.to_copy, planned.destination_exists, planned.destination_created), (10, false, false));
+    assert!(double.0.borrow().destination.is_none());
+}
+
+#[test]
+fn the_report_tells_of_every_object() {
+    let _outside = Outside::new();
+    let double = Double::new(30);
+    fill(&double, 3);
+    let input =
+        Buckets { report_key: "reports/one.csv".into(), planned_at: "2026-01-31T12:00:00Z".into(), ..Double::input() };
+    copy::copy(&double, &input, None).expect("copied");
+    double.0.borrow_mut().destination.as_mut().expect("there").remove("middle");
+    for _ in 0..2 {
+        let written = report::write(&double, &input, None).expect("written");
+        assert_eq!(written.lines, 10);
+        let world = double.0.borrow();
+        let stored = &world.destination.as_ref().expect("there")["reports/one.csv"];
+        let text = String::from_utf8(stored.body.clone()).expect("text");
+        assert_eq!((text.lines().count(), text.matches(",copied\r\n").count()), (11, 9));
+        assert!(text.contains("middle,1048576,") && text.contains(",missing\r\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_long_report_goes_in_parts() {
+    let _outside = Outside::new();
+    let double = Double::new(33);
+    {
+        let mut world = double.0.borrow_mut();
+        (0..14_000).for_each(|n| world.put(&format!("{n:05}/{}", "long".repeat(120)), vec![n as u8], None));
+        world.destination = Some(world.source.clone());
+    }
+    let input = Buckets { report_key: "~report".into(), ..Double::input() };
+    let written = report::write(&double, &input, None).expect("written");
+    let world = double.0.borrow();
+    let stored = &world.destination.as_ref().expect("there")["~report"];
+    assert!(stored.etag.ends_with("-2"), "{}", stored.etag);
+    assert_eq!((written.lines, written.bytes), (14_000, stored.body.len() as u64));
+    assert_eq!(world.dangling(), 0);
 }

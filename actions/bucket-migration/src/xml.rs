@@ -83,6 +83,8 @@ pub fn page(body: &[u8]) -> Result<Page, String> {
         size: u64,
         #[serde(rename = "ETag", default)]
         etag: String,
+        #[serde(default)]
+        last_modified: String,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -98,7 +100,8 @@ pub fn page(body: &[u8]) -> Result<Page, String> {
     let encoded = answer.encoding_type.as_deref() == Some("url");
     let object = |listed: Contents| {
         let key = if encoded { decode(&listed.key)? } else { listed.key };
-        Ok(Object { key, size: listed.size, etag: listed.etag.trim_matches('"').to_owned() })
+        let etag = listed.etag.trim_matches('"').to_owned();
+        Ok(Object { key, size: listed.size, etag, modified: listed.last_modified })
     };
     let objects = answer.contents.into_iter().map(object).collect::<Result<_, String>>()?;
     match (answer.is_truncated, answer.next_continuation_token) {
@@ -130,6 +133,53 @@ pub fn upload_id(body: &[u8]) -> Result<String, String> {
         upload_id: String,
     }
     read::<InitiateMultipartUploadResult>(body).map(|answer| answer.upload_id)
+}
+
+/// Reads the entity tag that a copy by the server got, of a whole object or of a part; nothing when the answer is not
+/// that of a copy: a server that does not know the request stores an empty object and says so with an empty answer.
+pub fn copied(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct CopyResult {
+        #[serde(rename = "ETag")]
+        etag: String,
+    }
+    let text = std::str::from_utf8(body).ok()?;
+    let is_copy = text.contains("<CopyObjectResult") || text.contains("<CopyPartResult");
+    let answer = is_copy.then(|| quick_xml::de::from_str::<CopyResult>(text).ok()).flatten()?;
+    Some(answer.etag.trim_matches('"').to_owned())
+}
+
+/// Reads an object's tags.
+pub fn tags(body: &[u8]) -> Result<Vec<(String, String)>, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Tag {
+        key: String,
+        #[serde(default)]
+        value: String,
+    }
+    #[derive(Deserialize, Default)]
+    struct TagSet {
+        #[serde(rename = "Tag", default)]
+        tags: Vec<Tag>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Tagging {
+        #[serde(default)]
+        tag_set: TagSet,
+    }
+    let answer: Tagging = read(body)?;
+    Ok(answer.tag_set.tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+}
+
+/// Writes where a new bucket is to lie.
+pub fn location(location: &str) -> String {
+    let location = escape(location);
+    format!(
+        "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+         <LocationConstraint>{location}</LocationConstraint></CreateBucketConfiguration>"
+    )
 }
 
 /// Reads a page of `ListParts`.
@@ -182,12 +232,19 @@ mod tests {
         let text = r#"<?xml version="1.0" encoding="UTF-8"?>
             <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><EncodingType>url</EncodingType>
             <IsTruncated>true</IsTruncated><NextContinuationToken>t/+=</NextContinuationToken>
-            <Contents><Key>a+b%2Bc/%C3%BC%25</Key><Size>5</Size><ETag>&quot;e1&quot;</ETag><Owner><ID>x</ID></Owner></Contents>
+            <Contents><Key>a+b%2Bc/%C3%BC%25</Key><Size>5</Size><ETag>&quot;e1&quot;</ETag>
+            <LastModified>2009-10-12T17:50:30.000Z</LastModified><Owner><ID>x</ID></Owner></Contents>
             <Contents><Key>x%20y</Key><Size>0</Size></Contents></ListBucketResult>"#;
         let page = page(text.as_bytes()).expect("a page");
         assert_eq!(page.next.as_deref(), Some("t/+="));
-        assert_eq!(page.objects[0], Object { key: "a b+c/ü%".into(), size: 5, etag: "e1".into() });
-        assert_eq!(page.objects[1], Object { key: "x y".into(), size: 0, etag: String::new() });
+        let object = |key: &str, size, etag: &str, modified: &str| Object {
+            key: key.into(),
+            size,
+            etag: etag.into(),
+            modified: modified.into(),
+        };
+        assert_eq!(page.objects[0], object("a b+c/ü%", 5, "e1", "2009-10-12T17:50:30.000Z"));
+        assert_eq!(page.objects[1], object("x y", 0, "", ""));
     }
 
     #[test]
@@ -196,6 +253,21 @@ mod tests {
         assert_eq!(empty, Page { objects: Vec::new(), next: None });
         assert!(page(b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>").is_err());
         assert!(page(b"<html>").is_err());
+    }
+
+    #[test]
+    fn the_answer_of_a_copy_and_tags_are_read() {
+        let whole = b"<CopyObjectResult><LastModified>x</LastModified><ETag>&quot;e&quot;</ETag></CopyObjectResult>";
+        assert_eq!(copied(whole).as_deref(), Some("e"));
+        assert_eq!(copied(b"<CopyPartResult><ETag>\"p\"</ETag></CopyPartResult>").as_deref(), Some("p"));
+        for other in [&b""[..], b"<PutObjectResult><ETag>e</ETag></PutObjectResult>", b"<CopyObjectResult/>"] {
+            assert_eq!(copied(other), None);
+        }
+        let text = b"<Tagging><TagSet><Tag><Key>a b</Key><Value>&amp;</Value></Tag><Tag><Key>c</Key></Tag></TagSet>\
+            </Tagging>";
+        let expected = [("a b".to_owned(), "&".to_owned()), ("c".to_owned(), String::new())];
+        assert_eq!(tags(text).expect("tags"), expected);
+        assert!(tags(b"<Tagging><TagSet/></Tagging>").expect("no tags").is_empty());
     }
 
     #[test]

@@ -6,12 +6,9 @@
 
 use orchestrator_sdk::{Context, Error, Finding, Json, http, log};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 use crate::api::{self, ATTACHMENTS, BACKEND, DELETED, DELETING, Deletion};
-
-/// When an attachment that is still being made is worth another try to delete.
-const SETTLE: Duration = Duration::from_secs(5);
+use crate::{volumes, wire};
 
 /// The state of an attachment that failed.
 const ERROR: &str = "error";
@@ -89,8 +86,8 @@ pub struct AttachmentId {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FindAttachments {
-    /// The volume.
-    pub volume_id: String,
+    /// Only attachments of this volume.
+    pub volume_id: Option<String>,
     /// Only attachments to this host.
     pub host_id: Option<String>,
 }
@@ -128,9 +125,9 @@ pub fn attach_volume(ctx: &Context, input: AttachVolume) -> Result<Attachment, E
         let doing = format!("attach volume `{}` to host `{}`", input.volume_id, input.host_id);
         let cure =
             "the volume has to be available and in one of the host's availability zones, and the host registered";
-        return Err(api::refused(&response, &doing, cure));
+        return Err(input.unattachable(api::refused(&response, &doing, cure)));
     }
-    input.left(ctx, response.parse()?)
+    input.left(ctx, wire::parse(&response)?)
 }
 
 /// Tells whether an earlier run made its attachment.
@@ -152,12 +149,12 @@ pub fn undo_attach_volume(ctx: &Context, receipt: AttachmentId) -> Result<(), Er
     delete_attachment(ctx, receipt).map(drop)
 }
 
-/// Lists the attachments of a volume, to one host or to any.
+/// Lists the attachments of a volume or of any, to one host or to any.
 ///
 /// # Errors
 /// Those of the API.
 pub fn find_attachments(_: &Context, input: FindAttachments) -> Result<Attachments, Error> {
-    let found = find(&input.volume_id, input.host_id.as_deref())?;
+    let found = list(input.volume_id.as_deref(), input.host_id.as_deref())?;
     Ok(Attachments { attachments: found.into_iter().map(Attachment::without_passwords).collect() })
 }
 
@@ -193,14 +190,19 @@ fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
     let Some(attachment) = api::read::<Attachment>(ATTACHMENTS, id)? else { return Ok(DELETED) };
     match attachment.status.as_str() {
         DELETING => Ok(DELETING),
-        "creating" => Err(Error::transient(error.problem.detail).retry_after(SETTLE)),
+        "creating" | "available" | ERROR => Err(api::unsettled(error)),
         _ => Err(error),
     }
 }
 
-/// The attachments of a volume, to one host or to any. Filtered here too, for a service that ignores the query.
+/// The attachments of a volume, to one host or to any.
 pub(crate) fn find(volume: &str, host: Option<&str>) -> Result<Vec<Attachment>, Error> {
-    let mut filters = vec![("volumeId", volume)];
+    list(Some(volume), host)
+}
+
+/// Attachments, filtered here too, for a service that ignores the query.
+fn list(volume: Option<&str>, host: Option<&str>) -> Result<Vec<Attachment>, Error> {
+    let mut filters: Vec<_> = volume.map(|volume| ("volumeId", volume)).into_iter().collect();
     filters.extend(host.map(|host| ("hostId", host)));
     let mut attachments: Vec<Attachment> = api::list(ATTACHMENTS, &filters)?;
     attachments.retain(|attachment| attachment.joins(volume, host));
@@ -210,6 +212,19 @@ pub(crate) fn find(volume: &str, host: Option<&str>) -> Result<Vec<Attachment>, 
 impl AttachVolume {
     fn find(&self) -> Result<Vec<Attachment>, Error> {
         find(&self.volume_id, Some(&self.host_id))
+    }
+
+    /// What a refusal means, by the volume's state: one that was available a moment ago may still be changing.
+    fn unattachable(&self, error: Error) -> Error {
+        if error.problem.status != 400 {
+            return error;
+        }
+        match volumes::read(&self.volume_id) {
+            Ok(None) => api::missing("volume", &self.volume_id),
+            Ok(Some(volume)) if volume.is_changing() && volume.status != DELETING => api::unsettled(error),
+            Ok(Some(volume)) if volume.status == "available" && api::is_about_state(&error) => api::unsettled(error),
+            _ => error,
+        }
     }
 
     /// The attachment that serves this call: a healthy one, or on a repeat the failed one that an earlier try made.
@@ -245,8 +260,8 @@ impl AttachVolume {
 }
 
 impl Attachment {
-    fn joins(&self, volume: &str, host: Option<&str>) -> bool {
-        self.volume_id.as_deref() == Some(volume) && (host.is_none() || self.host_id.as_deref() == host)
+    fn joins(&self, volume: Option<&str>, host: Option<&str>) -> bool {
+        (volume.is_none() || self.volume_id.as_deref() == volume) && (host.is_none() || self.host_id.as_deref() == host)
     }
 
     fn in_state(id: &str, status: &str) -> Self {

@@ -3,6 +3,7 @@
 use orchestrator_sdk::action::{Invocation, Phase, Reply as Answer};
 use orchestrator_sdk::testing::{Call, Outside, Reply};
 use orchestrator_sdk::{Json, Reaction, json};
+use std::time::Duration;
 
 use super::*;
 
@@ -121,6 +122,10 @@ fn failures_of_attaching_are_sorted_by_what_the_engine_does_next() {
         let outside = Outside::new();
         outside.expect("GET", LIST, Reply::json(200, json!([])));
         outside.expect("POST", ATTACHMENTS, reply);
+        if status == 400 {
+            let volume = json!({"id": "v-1", "status": "available"});
+            outside.expect("GET", "/block/volumes/v-1", Reply::json(200, volume));
+        }
         let error = attach_volume(&outside.context(), input(None)).unwrap_err();
         assert_eq!((error.reaction, error.problem.status), (reaction, status), "{error}");
         assert!(error.problem.detail.contains(words), "{error}");
@@ -213,4 +218,32 @@ fn the_component_serves_its_actions_by_name_and_phase() {
     assert!(wrong.problem.detail.contains("missing field `volumeId`"), "{wrong}");
     let unknown = crate::serve_action(invocation("get-volumes", Phase::Run("{}".into()))).unwrap_err();
     assert!(unknown.problem.detail.contains("no action `get-volumes`; it has create-volume, "), "{unknown}");
+}
+
+#[test]
+fn the_create_attach_race_is_another_try_and_any_other_refusal_is_not() {
+    let words = "only the status of volume is available, attachment can be created";
+    for (state, transient) in
+        [("creating", true), ("attaching", true), ("extending", true), ("available", true), ("deleting", false)]
+    {
+        let outside = Outside::new();
+        outside.expect("GET", LIST, Reply::json(200, json!([])));
+        outside.expect("POST", ATTACHMENTS, fault(400, words));
+        outside.expect("GET", "/block/volumes/v-1", Reply::json(200, json!({"id": "v-1", "status": state})));
+        let error = attach_volume(&outside.context(), input(None)).unwrap_err();
+        assert_eq!(error.is_transient(), transient, "{state}: {error}");
+        assert!(error.problem.detail.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn attachments_are_listed_over_all_volumes_too() {
+    let outside = Outside::new();
+    outside.expect(
+        "GET",
+        "/block/attachments?limit=50&offset=0",
+        Reply::json(200, json!([attachment("a-1", "error")])),
+    );
+    let input = serde_json::from_value(json!({"volumeId": null})).unwrap();
+    assert_eq!(find_attachments(&outside.context(), input).unwrap().attachments.len(), 1);
 }

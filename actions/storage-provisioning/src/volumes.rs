@@ -7,13 +7,13 @@
 
 use orchestrator_sdk::{Context, Error, Finding, http, log};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 
 use crate::api::{self, BACKEND, DELETED, DELETING, Deletion, VOLUMES};
-use crate::attachments;
+use crate::marker::{self, Marked};
+use crate::{attachments, wire};
 
-/// When a volume that is still being made is worth another try to delete.
-const SETTLE: Duration = Duration::from_secs(5);
+/// States that end by themselves.
+const CHANGING: [&str; 5] = ["creating", "attaching", "detaching", "extending", DELETING];
 
 /// A volume as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,9 +44,15 @@ pub struct Volume {
     /// The snapshot it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<String>,
-    /// `YYYY-MM-DDTHH:MM:SS`, without a zone.
+    /// Whether several hosts may attach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
+    pub multi_attach: Option<bool>,
+    /// What releases that tell it say about attachments; most leave it empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attach_status: Option<String>,
+    /// `YYYY-MM-DDTHH:MM:SS` in the storage service's own zone, which it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: wire::Time,
 }
 
 /// What `create-volume` is given. A member that is `null` counts as absent.
@@ -76,24 +82,18 @@ pub struct CreateVolume {
     pub request_key: Option<String>,
 }
 
-/// The request's body: what is absent is left out, because the API refuses `null`.
+/// The request's body; what is absent is not written.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
     name: &'a str,
     size: u64,
     description: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     availability_zone: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     profile_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pool_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_from_cloud: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     multi_attach: Option<bool>,
 }
 
@@ -118,7 +118,21 @@ pub struct FindVolumes {
     pub request_key: String,
 }
 
-/// What `find-volumes` found.
+/// What `list-volumes` is given. A member that is `null` counts as absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ListVolumes {
+    /// Only volumes of this name.
+    pub name: Option<String>,
+    /// Only volumes in this state.
+    pub status: Option<String>,
+    /// Only volumes of this profile.
+    pub profile_id: Option<String>,
+    /// Only volumes in this pool.
+    pub pool_id: Option<String>,
+}
+
+/// What `find-volumes` and `list-volumes` found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The oldest first.
@@ -136,12 +150,12 @@ pub fn create_volume(ctx: &Context, input: CreateVolume) -> Result<Volume, Error
         log::info!("volume `{}` of request `{key}` is already there, {}", volume.id, volume.status);
         return input.left(ctx, volume);
     }
-    let response = http::post(BACKEND, VOLUMES).json(&input.body(key)).send()?;
+    let response = http::post(BACKEND, VOLUMES).json(&wire::body(&input.body(key))).send()?;
     if !response.is_success() {
         let cure = "check size, profile, snapshot and availability zone";
         return Err(api::refused(&response, &format!("create volume `{}`", input.name), cure));
     }
-    input.left(ctx, response.parse()?)
+    input.left(ctx, wire::parse(&response)?)
 }
 
 /// Tells whether an earlier run made its volume.
@@ -171,12 +185,29 @@ pub fn find_volumes(_: &Context, input: FindVolumes) -> Result<Found, Error> {
     Ok(Found { volumes: find(&input.name, &input.request_key)? })
 }
 
+/// Lists volumes, the oldest first.
+///
+/// # Errors
+/// Those of the API.
+pub fn list_volumes(_: &Context, input: ListVolumes) -> Result<Found, Error> {
+    let given = [
+        ("name", &input.name),
+        ("status", &input.status),
+        ("profileId", &input.profile_id),
+        ("poolId", &input.pool_id),
+    ];
+    let filters: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+    let mut volumes: Vec<Volume> = api::list(VOLUMES, &filters)?;
+    volumes.sort_by(|a, b| a.age().cmp(&b.age()));
+    Ok(Found { volumes })
+}
+
 /// Reads a volume.
 ///
 /// # Errors
 /// Those of the API; `communication` 404 when there is none, unless `allowMissing`.
 pub fn get_volume(_: &Context, input: VolumeId) -> Result<Volume, Error> {
-    match api::read(VOLUMES, &input.volume_id)? {
+    match read(&input.volume_id)? {
         Some(volume) => Ok(volume),
         None if input.allow_missing => Ok(Volume::in_state(&input.volume_id, DELETED)),
         None => Err(api::missing("volume", &input.volume_id)),
@@ -201,38 +232,37 @@ pub fn delete_volume(ctx: &Context, input: VolumeId) -> Result<Volume, Error> {
 
 /// What a refused deletion means, by the volume's state: an earlier try may have been accepted.
 fn undeletable(id: &str, error: Error) -> Result<&'static str, Error> {
-    let Some(volume) = api::read::<Volume>(VOLUMES, id)? else { return Ok(DELETED) };
+    let Some(volume) = read(id)? else { return Ok(DELETED) };
     match volume.status.as_str() {
         DELETING => Ok(DELETING),
-        "creating" | "attaching" | "detaching" | "extending" => {
-            Err(Error::transient(error.problem.detail).retry_after(SETTLE))
-        }
-        // The last attachment goes a moment before its volume becomes available again.
-        "inUse" if attachments::find(id, None)?.is_empty() => {
-            Err(Error::transient(error.problem.detail).retry_after(SETTLE))
-        }
+        _ if volume.is_changing() => Err(api::unsettled(error)),
+        "available" | "error" if api::is_about_state(&error) => Err(api::unsettled(error)),
+        "inUse" if attachments::find(id, None)?.is_empty() => Err(unreleased(id)),
         _ => Err(error),
     }
 }
 
+/// The last attachment goes a moment before its volume becomes available again. A volume that stays like this had a
+/// driver that failed to detach it: the service drops the attachment all the same and never looks at the volume again.
+fn unreleased(id: &str) -> Error {
+    let detail = format!(
+        "volume `{id}` is in use although nothing is attached any more; if it stays so, the storage driver failed to \
+         detach it: have the storage's administrator release it on the backend and set its status to available"
+    );
+    Error::transient(detail).retry_after(api::SETTLE)
+}
+
+/// A volume by its identifier.
+pub(crate) fn read(id: &str) -> Result<Option<Volume>, Error> {
+    api::read(VOLUMES, id)
+}
+
 fn find_one(name: &str, key: &str) -> Result<Option<Volume>, Error> {
-    let mut volumes = find(name, key)?;
-    if volumes.len() > 1 {
-        log::warn!("{} volumes carry the request key `{key}`; the oldest is taken", volumes.len());
-    }
-    Ok((!volumes.is_empty()).then(|| volumes.swap_remove(0)))
+    Ok(marker::oldest("volumes", key, find(name, key)?))
 }
 
 fn find(name: &str, key: &str) -> Result<Vec<Volume>, Error> {
-    let marker = marker(key);
-    let mut volumes: Vec<Volume> = api::list(VOLUMES, &[("name", name)])?;
-    volumes.retain(|volume| volume.description.as_deref().is_some_and(|text| text.ends_with(&marker)));
-    volumes.sort_by(|a, b| (&a.created_at, &a.id).cmp(&(&b.created_at, &b.id)));
-    Ok(volumes)
-}
-
-fn marker(key: &str) -> String {
-    format!("[orchestrator:{key}]")
+    Ok(marker::of_key(api::list(VOLUMES, &[("name", name)])?, key))
 }
 
 impl CreateVolume {
@@ -241,14 +271,10 @@ impl CreateVolume {
     }
 
     fn body(&self, key: &str) -> Body<'_> {
-        let marker = marker(key);
         Body {
             name: &self.name,
             size: self.size,
-            description: match self.description.as_deref() {
-                None | Some("") => marker,
-                Some(description) => format!("{description} {marker}"),
-            },
+            description: marker::described(self.description.as_deref(), key),
             availability_zone: self.availability_zone.as_deref(),
             profile_id: self.profile_id.as_deref(),
             pool_id: self.pool_id.as_deref(),
@@ -272,6 +298,16 @@ impl CreateVolume {
 }
 
 impl Volume {
+    /// Whether its state ends by itself.
+    pub(crate) fn is_changing(&self) -> bool {
+        CHANGING.contains(&self.status.as_str())
+    }
+
+    /// Whether snapshots can be taken of it.
+    pub(crate) fn can_be_used(&self) -> bool {
+        matches!(self.status.as_str(), "available" | "inUse")
+    }
+
     fn in_state(id: &str, status: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -283,8 +319,20 @@ impl Volume {
             profile_id: None,
             pool_id: None,
             snapshot_id: None,
+            multi_attach: None,
+            attach_status: None,
             created_at: None,
         }
+    }
+}
+
+impl Marked for Volume {
+    fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    fn age(&self) -> (Option<&str>, &str) {
+        (self.created_at.as_deref(), &self.id)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use orchestrator_sdk::testing::{Call, Outside, Reply, Target};
 use orchestrator_sdk::{Change, Json, Reaction, json};
+use std::time::Duration;
 
 use super::*;
 
@@ -225,7 +226,7 @@ fn deleting_is_safe_to_repeat() {
 fn a_volume_that_is_still_changing_is_deleted_later_and_one_in_use_never() {
     let refused = || fault(400, "the volume status is x");
     let changing = check_delete(refused(), Some(Some("creating"))).unwrap_err();
-    assert_eq!(changing.reaction, Reaction::Transient { retry_after: Some(SETTLE) });
+    assert_eq!(changing.reaction, Reaction::Transient { retry_after: Some(api::SETTLE) });
     let used = check_delete(refused(), Some(Some("inUse"))).unwrap_err();
     assert_eq!((used.reaction, used.problem.status), (Reaction::Permanent, 400));
     assert!(used.problem.detail.contains("the volume status is x; detach it"), "{used}");
@@ -243,4 +244,36 @@ fn undo_deletes_what_the_receipt_names() {
     let receipt = serde_json::from_value(json!({"volumeId": "v-1"})).unwrap();
     undo_create_volume(&ctx, receipt).unwrap();
     assert_eq!(ctx.left_resources()[0].change, Change::Deleted);
+}
+
+#[test]
+fn volumes_are_listed_the_oldest_first_with_the_filters_that_were_given() {
+    let outside = Outside::new();
+    let mut younger = volume("creating");
+    younger["id"] = json!("v-0");
+    younger["createdAt"] = json!("2021-04-16T15:40:00");
+    let target = "/block/volumes?name=data&status=error&profileId=p&poolId=o&limit=50&offset=0";
+    outside.expect("GET", target, Reply::json(200, json!([younger, volume("available")])));
+    outside.expect("GET", "/block/volumes?limit=50&offset=0", Reply::json(200, Json::Null));
+    let all = json!({"name": "data", "status": "error", "profileId": "p", "poolId": "o"});
+    let found = list_volumes(&outside.context(), serde_json::from_value(all).unwrap()).unwrap().volumes;
+    assert_eq!(found.iter().map(|v| v.id.as_str()).collect::<Vec<_>>(), ["v-1", "v-0"]);
+    assert_eq!(list_volumes(&outside.context(), ListVolumes::default()).unwrap().volumes, []);
+}
+
+#[test]
+fn a_volume_that_stays_in_use_after_a_failed_detach_says_whom_to_ask() {
+    let error =
+        check_delete_beside(fault(400, "the volume status is inUse"), Some(Some("inUse")), json!([])).unwrap_err();
+    assert!(error.problem.detail.contains("the storage driver failed to detach it"), "{error}");
+}
+
+#[test]
+fn a_refusal_that_is_not_json_is_told_as_it_came() {
+    let outside = Outside::new();
+    outside.expect("GET", LIST, Reply::json(200, json!([])));
+    outside.expect("POST", VOLUMES, Reply::bytes(400, "<html>bad gateway</html>"));
+    let error = create_volume(&outside.context(), input(json!({}))).unwrap_err();
+    assert_eq!((error.reaction, error.problem.status), (Reaction::Permanent, 400));
+    assert!(error.problem.detail.contains("bad gateway"), "{error}");
 }

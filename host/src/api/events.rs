@@ -104,7 +104,7 @@ pub async fn follow_all(State(rooms): State<Arc<Rooms>>, InQuery(what): InQuery<
     Ok(streamed_without_ids(&rooms, events, place))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     match value.to_str().map(str::parse) {
         Ok(Ok(id)) => Ok(Some(id)),
@@ -137,7 +137,7 @@ fn streamed_without_ids(
     respond(rooms, events.map(|event| message(&event, false)), place)
 }
 
-fn respond(
+pub(super) fn respond(
     rooms: &Rooms,
     messages: impl Stream<Item = Message> + Send + 'static,
     place: OwnedSemaphorePermit,

@@ -238,7 +238,7 @@ pub async fn delete_instance(
 }
 
 /// What a request to start means once its service is looked up.
-fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) -> Result<Start, Problem> {
+pub(super) fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) -> Result<Start, Problem> {
     check_name(asked.name.as_deref())?;
     let (name, input) = (asked.name, asked.input);
     match (asked.service, asked.pack, asked.workflow) {
@@ -288,7 +288,11 @@ fn check_name(name: Option<&str>) -> Result<(), Problem> {
 }
 
 impl Wait {
-    fn duration(&self) -> Result<SignedDuration, Problem> {
+    /// How long that is.
+    ///
+    /// # Errors
+    /// `invalid-parameter` above five minutes.
+    pub(super) fn duration(&self) -> Result<SignedDuration, Problem> {
         match self.wait.unwrap_or(0) {
             seconds @ 0..=WAIT_SECONDS_MAX => Ok(SignedDuration::from_secs(seconds as i64)),
             _ => Err(Problem::new(Kind::InvalidParameter, format!("set `wait` to 0 to {WAIT_SECONDS_MAX} seconds"))),
@@ -297,7 +301,11 @@ impl Wait {
 }
 
 /// The instance at its end, or as it stands when the time is over or the server stops.
-async fn waited(rooms: &Rooms, summary: InstanceSummary, wait: SignedDuration) -> Result<InstanceSummary, Problem> {
+pub(super) async fn waited(
+    rooms: &Rooms,
+    summary: InstanceSummary,
+    wait: SignedDuration,
+) -> Result<InstanceSummary, Problem> {
     if wait.is_zero() || summary.status.is_final() {
         return Ok(summary);
     }

@@ -5,16 +5,19 @@
 //! Nothing here decides anything about workflows, packs or connections, and nobody imports this room.
 
 pub mod about;
+pub mod backstage;
 pub mod cloud_events;
 pub mod connections;
 pub mod diagrams;
 pub mod edge;
 pub mod events;
 pub mod extract;
+pub mod follow_ups;
 mod given_events;
 pub mod grants;
 pub mod instances;
 pub mod list;
+pub mod notifications;
 pub mod openapi;
 pub mod packs;
 pub mod problem;
@@ -24,6 +27,7 @@ pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod tasks;
+pub mod webhooks;
 pub mod workflows;
 
 use std::sync::Arc;

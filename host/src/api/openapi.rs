@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, cloud_events, connections, diagrams, events, grants, instances, packs, schemas, secrets, services, tasks,
-    workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
+    schemas, secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +32,7 @@ use super::{
         (name = "catalogue", description = "What may be ordered or started."),
         (name = "instances", description = "Runs of workflows."),
         (name = "events", description = "Live events."),
+        (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
         (name = "server", description = "The server itself."),
@@ -58,16 +59,26 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(instances::suspend_instance))
         .routes(routes!(instances::resume_instance))
         .routes(routes!(instances::retry_instance))
+        .routes(routes!(follow_ups::list_follow_ups))
+        .routes(routes!(follow_ups::order_follow_up))
         .routes(routes!(diagrams::draw_instance))
         .routes(routes!(tasks::list_tasks))
         .routes(routes!(tasks::list_history))
         .routes(routes!(tasks::list_logs))
         .routes(routes!(events::follow_instance))
         .routes(routes!(events::follow_all, cloud_events::post_events))
+        .routes(routes!(webhooks::hear_jira))
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
         .routes(routes!(secrets::list_secrets))
         .routes(routes!(secrets::put_secret, secrets::delete_secret))
+        .routes(routes!(notifications::list_notifications, notifications::post_notification))
+        .routes(routes!(notifications::count_notifications))
+        .routes(routes!(notifications::follow_notifications))
+        .routes(routes!(notifications::mark_notifications))
+        .routes(routes!(notifications::get_notification, notifications::delete_notification))
+        .routes(routes!(backstage::post_notification))
+        .routes(routes!(backstage::post_notification_long))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))

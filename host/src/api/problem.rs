@@ -13,6 +13,7 @@ use crate::coordinator::{InstanceError, StartError};
 use crate::definition::Severity;
 use crate::journal::CommitError;
 use crate::model::{ConnectionName, SecretName, ServiceName};
+use crate::notification::NotificationError;
 use crate::pack::directory::FilesError;
 use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
 
@@ -41,6 +42,10 @@ pub enum Kind {
     InvalidGrants,
     /// An `Idempotency-Key` came back with another request.
     IdempotencyKeyReused,
+    /// A webhook came without signature and token.
+    WebhookUnproved,
+    /// A webhook's signature or token is wrong.
+    WebhookRefused,
     /// A page of another site sent the request.
     CrossOrigin,
     /// No such route.
@@ -59,6 +64,8 @@ pub enum Kind {
     UnknownConnection,
     /// No such secret.
     UnknownSecret,
+    /// No such notification.
+    UnknownNotification,
     /// The route exists, but not with this method.
     MethodNotAllowed,
     /// The body came too slowly.
@@ -97,7 +104,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::MalformedJson,
         Self::BrokenBody,
         Self::InvalidParameter,
@@ -106,6 +113,8 @@ impl Kind {
         Self::InvalidPack,
         Self::InvalidGrants,
         Self::IdempotencyKeyReused,
+        Self::WebhookUnproved,
+        Self::WebhookRefused,
         Self::CrossOrigin,
         Self::UnknownRoute,
         Self::UnknownProblem,
@@ -115,6 +124,7 @@ impl Kind {
         Self::UnknownInstance,
         Self::UnknownConnection,
         Self::UnknownSecret,
+        Self::UnknownNotification,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PackConflict,
@@ -161,6 +171,8 @@ impl Kind {
             Self::IdempotencyKeyReused => {
                 ("idempotency-key-reused", 422, "The idempotency key belongs to another request")
             }
+            Self::WebhookUnproved => ("webhook-unproved", 401, "The webhook does not prove who sent it"),
+            Self::WebhookRefused => ("webhook-refused", 403, "The webhook's signature or token is wrong"),
             Self::CrossOrigin => ("cross-origin", 403, "Requests from other sites are refused"),
             Self::UnknownRoute => ("unknown-route", 404, "There is no such route"),
             Self::UnknownProblem => ("unknown-problem", 404, "There is no such problem type"),
@@ -170,6 +182,7 @@ impl Kind {
             Self::UnknownInstance => ("unknown-instance", 404, "There is no such instance"),
             Self::UnknownConnection => ("unknown-connection", 404, "There is no such connection"),
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
+            Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
@@ -435,6 +448,20 @@ impl From<SecretError> for Problem {
             SecretError::TooLong { .. } => Self::new(Kind::BodyTooLarge, error.to_string()),
             SecretError::Store(error) => commit(&error),
             SecretError::KeyFile(_) | SecretError::Undecryptable(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<NotificationError> for Problem {
+    fn from(error: NotificationError) -> Self {
+        let text = error.to_string();
+        match error {
+            NotificationError::Invalid { member, reason } => {
+                Self::new(Kind::InvalidBody, text).with([Fault::at(format!("/{member}"), reason)])
+            }
+            NotificationError::NotFound(_) => Self::new(Kind::UnknownNotification, text),
+            NotificationError::BadCursor => Self::new(Kind::InvalidParameter, text),
+            NotificationError::Store(error) => commit(&error),
         }
     }
 }

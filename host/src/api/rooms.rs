@@ -9,6 +9,7 @@ use super::problem::Problem;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
+use crate::notification::Notifications;
 use crate::pack::Catalog;
 
 /// Followers of event streams at once. Each holds a connection and some kilobytes; half of all connections stay free for
@@ -31,6 +32,8 @@ pub struct Rooms {
     pub secrets: SecretStore,
     /// The instances.
     pub coordinator: Handle,
+    /// The server's own notifications.
+    pub notifications: Arc<Notifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     followers: Arc<Semaphore>,
@@ -44,11 +47,12 @@ impl Rooms {
         connections: Arc<Connections>,
         secrets: SecretStore,
         coordinator: Handle,
+        notifications: Arc<Notifications>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(FOLLOWERS_MAX), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
-        Arc::new(Self { catalog, connections, secrets, coordinator, stopping, followers, installs })
+        Arc::new(Self { catalog, connections, secrets, coordinator, notifications, stopping, followers, installs })
     }
 
     /// A follower's place, given back when dropped.

@@ -20,6 +20,14 @@ pub(super) fn secret(granted: &Granted, name: &str) -> String {
     text(granted, &format!("secret `{name}`"), &format!("secrets: [{name}]"), &format!("--secret {name}=<secret>"))
 }
 
+pub(super) fn inbox(granted: &Granted) -> String {
+    let Granted { pack, action, .. } = granted;
+    format!(
+        "the server's notifications are not open to action `{action}` of pack `{pack}`; request them in pack.yaml under \
+         `actions: {action}:` with `uses: {{ inbox: true }}`"
+    )
+}
+
 fn text(granted: &Granted, what: &str, line: &str, option: &str) -> String {
     let Granted { pack, action, .. } = granted;
     format!(

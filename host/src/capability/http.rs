@@ -3,11 +3,12 @@
 //! through guest memory.
 
 mod exchange;
+mod pace;
 mod request;
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use wasmtime::component::Resource;
@@ -17,6 +18,7 @@ use super::wit::orchestrator::http::client::{self, Error, Outcome, Request, Resp
 use crate::connection::outside::Outside;
 pub use exchange::Exchange;
 use exchange::{deliver, transfer};
+use pace::Pace;
 
 /// Exchanges under way in one attempt (WIT `orchestrator:http`). Each may hold a response of 8 MiB.
 const EXCHANGES_MAX: usize = 16;
@@ -31,11 +33,18 @@ pub(crate) struct Http {
     requests: u32,
     under_way: usize,
     effect: Arc<AtomicBool>,
+    /// Only where the guest asked for one.
+    pace: OnceLock<Arc<Pace>>,
 }
 
 impl Http {
     pub(crate) fn new(outside: Arc<Outside>, idempotency_key: String) -> Self {
-        Self { outside, idempotency_key, requests: 0, under_way: 0, effect: Arc::default() }
+        Self { outside, idempotency_key, requests: 0, under_way: 0, effect: Arc::default(), pace: OnceLock::new() }
+    }
+
+    /// The same for every attempt at one task.
+    pub(crate) fn idempotency_key(&self) -> &str {
+        &self.idempotency_key
     }
 
     /// Whether a request that may have had an effect was sent.
@@ -51,6 +60,14 @@ impl Http {
         }
         self.requests += requests;
         Ok(())
+    }
+
+    /// The pace that a guest asks for, shared by the exchanges of its attempt.
+    fn paced(&self, asked: Option<u64>) -> Option<Arc<Pace>> {
+        let bytes_per_second = asked?;
+        let pace = self.pace.get_or_init(|| Arc::new(Pace::new()));
+        pace.set(bytes_per_second);
+        Some(Arc::clone(pace))
     }
 
     fn has_place(&self) -> Result<(), Error> {

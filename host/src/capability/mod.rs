@@ -4,7 +4,9 @@
 mod denial;
 mod host;
 pub(crate) mod http;
+mod inbox;
 pub(crate) mod log;
+pub(crate) mod mail;
 mod progress;
 #[cfg(test)]
 pub(crate) mod recorded;
@@ -21,9 +23,10 @@ pub use host::{HostPattern, HostPatternError};
 use crate::connection::client::Client;
 use crate::connection::secrets::SecretStore;
 use crate::model::{ActionName, ConnectionName, Json, PackName, SecretName, Success};
+use crate::notification::Notifications;
 
 /// What one attempt may use. Everything that is not in here is denied.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Granted {
     /// The pack, for the text of a denial.
     pub pack: PackName,
@@ -37,6 +40,22 @@ pub struct Granted {
     pub secrets: BTreeMap<SecretName, SecretName>,
     /// Where those secrets are stored; needed only where `secrets` is not empty.
     pub secret_store: Option<SecretStore>,
+    /// The server's own notifications, where the action asks for them.
+    pub inbox: Option<Arc<Notifications>>,
+}
+
+impl std::fmt::Debug for Granted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Granted")
+            .field("pack", &self.pack)
+            .field("action", &self.action)
+            .field("connections", &self.connections)
+            .field("hosts", &self.hosts)
+            .field("secrets", &self.secrets)
+            .field("inbox", &self.inbox.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Granted {
@@ -49,6 +68,7 @@ impl Granted {
             hosts: Vec::new(),
             secrets: BTreeMap::new(),
             secret_store: None,
+            inbox: None,
         }
     }
 }
@@ -60,6 +80,7 @@ pub(crate) struct Guest {
     /// What the guest holds handles to.
     pub(crate) table: wasmtime::component::ResourceTable,
     pub(crate) http: http::Http,
+    pub(crate) mail: mail::Mail,
     pub(crate) log: log::AttemptLog,
 }
 

@@ -102,6 +102,17 @@ impl Client {
         self.answer(self.request(Method::POST, self.url(segments)).json(body).headers(headers)).await
     }
 
+    pub(super) async fn post_query(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        body: &Json,
+    ) -> Result<Json, Error> {
+        let mut url = self.url(segments);
+        url.query_pairs_mut().extend_pairs(query);
+        self.answer(self.request(Method::POST, url).json(body)).await
+    }
+
     pub(super) async fn put(&self, segments: &[&str], body: &Json) -> Result<Json, Error> {
         self.answer(self.request(Method::PUT, self.url(segments)).json(body)).await
     }
@@ -180,6 +191,8 @@ pub(super) struct Page {
 impl Page {
     /// Of a list that is always whole.
     pub(super) const WHOLE: Self = Self { cursor: "cursor", limited: false };
+    /// Of a list that comes in pages.
+    pub(super) const CURSOR: Self = Self { cursor: "cursor", limited: true };
     /// Of records, which are counted.
     pub(super) const RECORDS: Self = Self { cursor: "after", limited: true };
 }

@@ -18,6 +18,9 @@ pub(super) enum Command {
   orchctl connection set jira --base-url https://jira.example --auth bearer --token jira-token
   orchctl connection set source --base-url http://127.0.0.1:9000 --auth aws-sigv4 \\
       --region us-east-1 --access-key-id AKID --secret-access-key source-key
+  orchctl connection set hooks --base-url https://hooks.example/in --auth hmac --key hooks-key
+  orchctl connection set post --base-url smtp://mail.example:587 --mail-from orchestrator@example.org \\
+      --auth basic --username orchestrator --password mail-password
   orchctl connection set backend -f backend.yaml")]
     Set(Box<Set>),
     /// List the connections.
@@ -62,9 +65,12 @@ pub(super) struct Set {
     /// The header's name, for header.
     #[arg(long, value_name = "NAME")]
     header: Option<String>,
-    /// The NAME of the secret that holds the header's value, for header.
+    /// The NAME of the secret that holds the header's value, for header, or the end of the URL's path, for path.
     #[arg(long, value_name = "SECRET")]
     value: Option<String>,
+    /// The NAME of the secret that holds the key, for hmac; --header names the header [default: X-Signature]
+    #[arg(long, value_name = "SECRET")]
+    key: Option<String>,
     /// The region, for aws-sigv4.
     #[arg(long)]
     region: Option<String>,
@@ -89,6 +95,16 @@ pub(super) struct Set {
     /// The header that carries the idempotency key.
     #[arg(long, value_name = "NAME")]
     idempotency_header: Option<String>,
+    /// The sender of mail; makes it a connection to a mail server, with a base URL `smtp://HOST:PORT`. The address book
+    /// and the filter are written in a file (-f).
+    #[arg(long, value_name = "ADDRESS")]
+    mail_from: Option<String>,
+    /// How mail is encrypted: starttls, implicit or none [default: starttls]
+    #[arg(long, value_name = "HOW", value_parser = ["starttls", "implicit", "none"])]
+    mail_tls: Option<String>,
+    /// A domain that mail may go to; several times for several [default: all]
+    #[arg(long, value_name = "DOMAIN")]
+    mail_domain: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +113,8 @@ enum Scheme {
     Basic,
     Bearer,
     Header,
+    Hmac,
+    Path,
     #[value(name = "aws-sigv4")]
     AwsSigV4,
 }
@@ -115,6 +133,7 @@ const SHOW: &[Column] = &[
     ("Response bytes max", &["/responseBytesMax", "/connection/responseBytesMax"]),
     ("Exchanges max", &["/exchangesMax", "/connection/exchangesMax"]),
     ("Idempotency header", &["/idempotencyHeader", "/connection/idempotencyHeader"]),
+    ("Mail", &["/mail"]),
 ];
 
 impl Command {
@@ -153,6 +172,11 @@ impl Set {
         for (member, value) in members.into_iter().filter(|(_, value)| !value.is_null()) {
             declaration[member] = value;
         }
+        let mail = [("from", json!(self.mail_from)), ("tls", json!(self.mail_tls))];
+        let domains = (!self.mail_domain.is_empty()).then(|| ("recipientDomains", json!(self.mail_domain)));
+        for (member, value) in mail.into_iter().chain(domains).filter(|(_, value)| !value.is_null()) {
+            declaration["mail"][member] = value;
+        }
         Ok(declaration)
     }
 
@@ -162,7 +186,8 @@ impl Set {
             ("username", "username", &self.username),
             ("password", "password", &self.password),
             ("token", "token", &self.token),
-            ("name", "header", &self.header),
+            (if self.auth == Some(Scheme::Hmac) { "header" } else { "name" }, "header", &self.header),
+            ("key", "key", &self.key),
             ("value", "value", &self.value),
             ("region", "region", &self.region),
             ("service", "service", &self.service),
@@ -173,6 +198,8 @@ impl Set {
             Some(Scheme::Basic) => ("basic", &["username", "password"]),
             Some(Scheme::Bearer) => ("bearer", &["token"]),
             Some(Scheme::Header) => ("header", &["name", "value"]),
+            Some(Scheme::Path) => ("path", &["value"]),
+            Some(Scheme::Hmac) => ("hmac", &["key", "header"]),
             Some(Scheme::AwsSigV4) => ("aws-sig-v4", &["region", "service", "accessKeyId", "secretAccessKey"]),
             Some(Scheme::None) | None => ("none", &[]),
         };
@@ -181,7 +208,7 @@ impl Set {
             match (value, wanted.contains(&member)) {
                 (Some(value), true) => authentication[member] = json!(value),
                 (Some(_), false) => return Err(Error::Usage(format!("--{option} does not go with --auth {scheme}"))),
-                (None, true) if member != "service" => {
+                (None, true) if !matches!(member, "service" | "header") => {
                     return Err(Error::Usage(format!("--auth {scheme} needs --{option}")));
                 }
                 (None, _) => {}
@@ -228,6 +255,10 @@ mod tests {
             "--base-url http://a --auth basic --username u --password p",
             "--base-url http://a --auth bearer --token t",
             "--base-url http://a --auth header --header X-Auth-Token --value v",
+            "--base-url http://a --auth hmac --key k",
+            "--base-url http://a --auth path --value v",
+            "--base-url http://a --auth hmac --key k --header X-Hub-Signature",
+            "--base-url smtp://a:25 --mail-from a@example.org --mail-tls none --mail-domain example.org",
             "--base-url http://a --auth aws-sigv4 --region r --access-key-id a --secret-access-key s",
             "--base-url http://a --auth aws-sigv4 --region r --service es --access-key-id a --secret-access-key s",
         ] {

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::client::Page;
 use super::error::Error;
 use super::output::{Column, cell, items, line};
-use super::{Context, watch};
+use super::{Context, follow_up, watch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -43,6 +43,11 @@ pub(super) enum Command {
     /// Follow an instance to its end; exits with 1 if it does not complete.
     #[command(after_help = "Example: orchctl instance watch 0195b0c0-2f7e-7000-8000-000000000001")]
     Watch(Id),
+    /// List what a finished instance recommends to run next.
+    #[command(after_help = "Example: orchctl instance follow-ups 0195b0c0-2f7e-7000-8000-000000000001")]
+    FollowUps(Id),
+    /// Order what a finished instance recommends; what it knows already is prefilled.
+    FollowUp(follow_up::FollowUp),
 }
 
 #[derive(Debug, Args)]
@@ -169,6 +174,8 @@ impl Command {
                 }
             }
             Self::Watch(Id { id }) => watch::to_the_end(context, &client, id).await,
+            Self::FollowUps(Id { id }) => follow_up::list(context, id).await,
+            Self::FollowUp(follow_up) => follow_up.execute(context).await,
         }
     }
 }

@@ -7,9 +7,11 @@ mod client;
 mod connection;
 mod error;
 mod events;
+mod follow_up;
 mod grant;
 mod input;
 mod instance;
+mod notification;
 mod output;
 mod pack;
 mod secret;
@@ -75,6 +77,9 @@ enum Command {
     /// Secrets that connections and packs use.
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Notifications: what the server tells people.
+    #[command(subcommand)]
+    Notification(notification::Command),
     /// Whether the server takes work.
     #[command(after_help = "Example: orchctl health")]
     Health,
@@ -177,6 +182,7 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Instance(command) => command.execute(&context).await,
         Command::Connection(command) => command.execute(&context).await,
         Command::Secret(command) => command.execute(&context).await,
+        Command::Notification(command) => command.execute(&context).await,
         Command::Health => about::health(&context).await,
         Command::Version => about::version(&context).await,
     }

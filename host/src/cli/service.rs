@@ -110,19 +110,33 @@ impl Start {
     pub(super) async fn execute(&self, context: &Context, of: Json, described: &[&str]) -> Result<(), Error> {
         let client = context.client()?;
         let body = self.body(&client, of, described).await?;
+        self.send(context, &client, &["instances"], &body).await
+    }
+
+    /// Starts what an address stands for, whose input has this schema.
+    pub(super) async fn order(&self, context: &Context, at: &[&str], schema: &Json) -> Result<(), Error> {
+        let base = self.input.as_deref().map(input::read).transpose()?;
+        let mut body = json!({ "input": input::merge(base, &self.members, schema).map_err(Error::Usage)? });
+        if let Some(name) = &self.name {
+            body["name"] = json!(name);
+        }
+        self.send(context, &context.client()?, at, &body).await
+    }
+
+    async fn send(&self, context: &Context, client: &Client, at: &[&str], body: &Json) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.idempotency_key {
             let value = HeaderValue::from_str(key)
                 .map_err(|_| Error::Usage("an idempotency key has only visible ASCII characters".to_owned()))?;
             headers.insert("idempotency-key", value);
         }
-        let started = client.post(&["instances"], &body, headers).await?;
+        let started = client.post(at, body, headers).await?;
         if !self.wait {
             return instance::show(context, &started);
         }
         let id = started.get("id").and_then(Json::as_str);
         let id = id.ok_or_else(|| Error::Failed("the server's answer has no instance id".to_owned()))?;
-        watch::to_the_end(context, &client, id).await
+        watch::to_the_end(context, client, id).await
     }
 
     /// The input of a run on this machine, whose schema is at hand.

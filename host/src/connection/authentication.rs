@@ -45,6 +45,18 @@ pub(super) fn authenticate(
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit("header"))?;
             put(headers, name, &reveal(secrets, value)?, "value")
         }
+        Authentication::Hmac { key, header } => {
+            let name = HeaderName::from_bytes(header.as_bytes()).map_err(|_| unfit("header"))?;
+            let value = super::hmac::sign(&reveal(secrets, key)?, body, now).map_err(SendError::Invalid)?;
+            put(headers, name, value.as_bytes(), "key")
+        }
+        Authentication::Path { value } => {
+            let end = reveal(secrets, value)?;
+            let end = std::str::from_utf8(&end).ok().filter(|end| is_path(end)).ok_or_else(|| unfit("value"))?;
+            let path = Zeroizing::new(format!("{}/{}", url.path().trim_end_matches('/'), end.trim_matches('/')));
+            url.set_path(&path);
+            Ok(())
+        }
         Authentication::AwsSigV4 { region, service, access_key_id, secret_access_key } => {
             let secret = reveal(secrets, secret_access_key)?;
             let secret_access_key = std::str::from_utf8(&secret).map_err(|_| unfit("secretAccessKey"))?;
@@ -58,6 +70,7 @@ pub(super) fn authenticate(
 pub(super) fn reserves(scheme: &Authentication, name: &HeaderName) -> bool {
     match scheme {
         Authentication::Header { name: own, .. } => own.eq_ignore_ascii_case(name.as_str()),
+        Authentication::Hmac { header: own, .. } => own.eq_ignore_ascii_case(name.as_str()),
         Authentication::AwsSigV4 { .. } => {
             matches!(name.as_str(), "x-amz-date" | "x-amz-content-sha256" | "x-amz-security-token")
         }
@@ -65,7 +78,13 @@ pub(super) fn reserves(scheme: &Authentication, name: &HeaderName) -> bool {
     }
 }
 
-fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
+/// Whether a secret can stand as the end of a path and leads nowhere else.
+fn is_path(end: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
+    end.bytes().all(fits) && !end.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+pub(super) fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
     match secrets.reveal(name) {
         Ok(Some(mut value)) => {
             // A value piped from a file ends in a line feed, which no credential has.
@@ -125,6 +144,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_a_path_is_a_secret_that_leads_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+        let name = SecretName::parse("hook").unwrap();
+        for (end, expected) in [
+            ("T0/B0/xyz\n", Some("https://hooks.example/services/T0/B0/xyz")),
+            ("../admin", None),
+            ("a?b", None),
+            ("a%2e", None),
+        ] {
+            secrets.put(&name, end.as_bytes()).await.unwrap();
+            let mut url = Url::parse("https://hooks.example/services").unwrap();
+            let (scheme, body) = (Authentication::Path { value: name.clone() }, SignedBody::Bytes(b""));
+            let (mut headers, now) = (HeaderMap::new(), SystemTime::UNIX_EPOCH);
+            let result = authenticate(&scheme, &secrets, &Method::POST, &mut url, &mut headers, &body, now);
+            assert_eq!(result.is_ok().then_some(url.as_str()), expected, "{end}");
+        }
+    }
+
+    #[tokio::test]
     async fn each_scheme_writes_its_field() {
         let secret = |name: &str| SecretName::parse(name).unwrap();
         let basic = |password| Authentication::Basic { username: "ann".to_owned(), password };
@@ -133,6 +172,8 @@ mod tests {
         check(Authentication::Bearer { token: secret("good") }, "authorization", Ok("Bearer s3cret")).await;
         check(header(secret("good")), "x-auth-token", Ok("s3cret")).await;
         check(header(secret("bad")), "x-auth-token", Err("store it again")).await;
+        let hmac = Authentication::Hmac { key: secret("good"), header: "X-Signature".to_owned() };
+        check(hmac, "x-signature", Ok("t=0,v1=f8f098a84b2e4238206d750bcb900ff9df6f839db0660fcc115201787a3bb832")).await;
         check(Authentication::Bearer { token: secret("gone") }, "", Err("orchctl secret set gone")).await;
     }
 }

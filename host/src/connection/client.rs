@@ -12,6 +12,7 @@ use url::Url;
 
 use super::authentication::{authenticate, reserves};
 use super::declaration::Connection;
+use super::mail::Mailer;
 use super::secrets::SecretStore;
 use super::signature::SignedBody;
 use super::transport::Carrier;
@@ -30,6 +31,8 @@ pub struct Client {
     secrets: SecretStore,
     carrier: Carrier,
     places: Arc<Semaphore>,
+    /// Of a connection of kind `smtp`.
+    mailer: Option<Mailer>,
 }
 
 /// A request on its way out, below a connection's base URL.
@@ -62,7 +65,9 @@ impl Client {
     /// The certificates cannot be used; the text says why.
     pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
         let carrier = Carrier::Network(transport::client(declaration.ca_certificates.as_deref(), None)?);
-        Ok(Self::over(name, declaration, secrets, carrier))
+        let mut client = Self::over(name, declaration, secrets, carrier);
+        client.mailer = client.new_mailer()?;
+        Ok(client)
     }
 
     /// The client of a connection behind which nobody is but `stand_in`.
@@ -77,12 +82,22 @@ impl Client {
 
     fn over(name: ConnectionName, declaration: Connection, secrets: SecretStore, carrier: Carrier) -> Self {
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
-        Self { name, declaration, secrets, carrier, places }
+        Self { name, declaration, secrets, carrier, places, mailer: None }
+    }
+
+    fn new_mailer(&self) -> Result<Option<Mailer>, String> {
+        let Some(settings) = &self.declaration.mail else { return Ok(None) };
+        Mailer::new(&self.name, &self.declaration, settings, self.secrets.clone(), self.places.clone()).map(Some)
     }
 
     /// The connection's name as the admin gave it.
     pub fn name(&self) -> &ConnectionName {
         &self.name
+    }
+
+    /// What sends mail, where the connection is of kind `smtp`.
+    pub fn mailer(&self) -> Option<&Mailer> {
+        self.mailer.as_ref()
     }
 
     /// Response bytes that a guest may receive at once.
@@ -95,6 +110,10 @@ impl Client {
     /// # Errors
     /// [`SendError::Invalid`]: the target or a field is not allowed; the text says what to change.
     pub fn check(&self, outgoing: &Outgoing) -> Result<(), SendError> {
+        if self.mailer.is_some() {
+            let text = "send mail through this connection, not requests: it leads to a mail server";
+            return Err(SendError::Invalid(text.to_owned()));
+        }
         self.url(&outgoing.target)?;
         match outgoing.headers.keys().find(|name| reserves(&self.declaration.authentication, name)) {
             Some(name) => Err(SendError::Invalid(refusal(name))),

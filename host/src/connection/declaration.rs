@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
+use super::mail::settings::MailSettings;
 use crate::model::SecretName;
 
 /// A connection's declaration, the body of `PUT /v1/connections/{name}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connection {
-    /// The base URL, `http` or `https`, without query, fragment or user; a request's target is appended to its path.
+    /// The base URL, `http` or `https`, without query, fragment or user; a request's target is appended to its path. With
+    /// `mail` it is `smtp://host` or `smtp://host:port`.
     #[schema(value_type = String, example = "https://storage.example/v1beta/tenant")]
     pub base_url: Url,
     /// How requests are authenticated.
@@ -31,6 +33,9 @@ pub struct Connection {
     /// The header that carries the idempotency key on POST and PATCH, where the outside honours one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,
+    /// How mail is sent; makes the connection one of kind `smtp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<MailSettings>,
 }
 
 fn default_timeout_ms() -> u64 {
@@ -74,6 +79,21 @@ pub enum Authentication {
         #[schema(value_type = String)]
         value: SecretName,
     },
+    /// A signature over the time and the body, `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY`, in a header.
+    Hmac {
+        /// The secret that holds the key.
+        #[schema(value_type = String)]
+        key: SecretName,
+        /// The header's name; `X-Signature` by default.
+        #[serde(default = "default_signature_header")]
+        header: String,
+    },
+    /// The end of the URL's path, which only the two sides know, as that of an incoming webhook.
+    Path {
+        /// The secret that holds it, `T0000/B0000/XXXX`; it is put behind the target's path.
+        #[schema(value_type = String)]
+        value: SecretName,
+    },
     /// AWS Signature Version 4.
     AwsSigV4 {
         /// `us-east-1`, …
@@ -87,6 +107,10 @@ pub enum Authentication {
         #[schema(value_type = String)]
         secret_access_key: SecretName,
     },
+}
+
+fn default_signature_header() -> String {
+    "X-Signature".to_owned()
 }
 
 fn default_service() -> String {

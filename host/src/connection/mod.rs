@@ -5,6 +5,8 @@ mod authentication;
 pub mod call;
 pub mod client;
 pub mod declaration;
+mod hmac;
+pub mod mail;
 pub mod outside;
 pub mod push;
 pub mod registry;

@@ -127,7 +127,7 @@ fn make(name: &ConnectionName, declaration: Connection, secrets: &SecretStore) -
     Ok(Live { declaration, client: Arc::new(client) })
 }
 
-fn invalid<T>(member: &'static str, reason: impl Into<String>) -> Result<T, ConnectionError> {
+pub(super) fn invalid<T>(member: &'static str, reason: impl Into<String>) -> Result<T, ConnectionError> {
     Err(ConnectionError::Invalid { member, reason: reason.into() })
 }
 
@@ -136,7 +136,10 @@ fn invalid<T>(member: &'static str, reason: impl Into<String>) -> Result<T, Conn
 /// # Errors
 /// [`ConnectionError::Invalid`] with the member and what to write instead.
 pub fn validate(connection: &Connection) -> Result<(), ConnectionError> {
-    validate_base_url(connection)?;
+    match &connection.mail {
+        None => validate_base_url(connection)?,
+        Some(settings) => super::mail::settings::validate(connection, settings)?,
+    }
     if !(1..=3_600_000).contains(&connection.timeout_ms) {
         return invalid("timeoutMs", "write 1 to 3600000 (one hour)");
     }
@@ -168,12 +171,13 @@ fn validate_base_url(connection: &Connection) -> Result<(), ConnectionError> {
 
 fn validate_authentication(authentication: &Authentication) -> Result<(), ConnectionError> {
     match authentication {
-        Authentication::None | Authentication::Bearer { .. } => Ok(()),
+        Authentication::None | Authentication::Bearer { .. } | Authentication::Path { .. } => Ok(()),
         Authentication::Basic { username, .. } => match username.contains(|c: char| c == ':' || c.is_control()) {
             true => invalid("authentication.username", "remove `:` and control characters (RFC 7617)"),
             false => Ok(()),
         },
         Authentication::Header { name, .. } => validate_header("authentication.name", name),
+        Authentication::Hmac { header, .. } => validate_header("authentication.header", header),
         Authentication::AwsSigV4 { region, service, access_key_id, .. } => {
             for (member, text) in [
                 ("authentication.region", region),
@@ -244,6 +248,7 @@ mod tests {
         let url = "https://a.example/";
         check(json!({"baseUrl": url}), None);
         check(json!({"baseUrl": "ftp://a.example/"}), Some("baseUrl"));
+        check(json!({"baseUrl": "smtp://a.example"}), Some("baseUrl"));
         check(json!({"baseUrl": "https://user:pw@a.example/"}), Some("baseUrl"));
         check(json!({"baseUrl": "https://a.example/?x"}), Some("baseUrl"));
         check(json!({"baseUrl": url, "timeoutMs": 0}), Some("timeoutMs"));
@@ -253,6 +258,9 @@ mod tests {
         check(json!({"baseUrl": url, "idempotencyHeader": "Idempotency-Key"}), None);
         let header = json!({"scheme": "header", "name": "a b", "value": "s"});
         check(json!({"baseUrl": url, "authentication": header}), Some("authentication.name"));
+        let hmac = json!({"scheme": "hmac", "key": "s", "header": "Host"});
+        check(json!({"baseUrl": url, "authentication": hmac}), Some("authentication.header"));
+        check(json!({"baseUrl": url, "authentication": {"scheme": "hmac", "key": "s"}}), None);
         let sigv4 = json!({"scheme": "aws-sig-v4", "region": "", "accessKeyId": "a", "secretAccessKey": "s"});
         check(json!({"baseUrl": url, "authentication": sigv4}), Some("authentication.region"));
     }

@@ -13,11 +13,11 @@ use super::events::{self, Accepted, EventError};
 use super::live::{Live, Message};
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
-use super::{Shared, child, follow, locked, query, recovery, reopen, store};
+use super::{Shared, child, cleanup, follow, locked, query, recovery, reopen, store};
 use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
-use crate::machine::record::{Record, Stamped};
+use crate::machine::record::{Parent, Record, Stamped};
 use crate::model::{InstanceId, Json, PackName};
 
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
@@ -91,6 +91,21 @@ impl Handle {
         start::start(&self.0, start).await
     }
 
+    /// Starts what a finished instance recommends; see [`Handle::start`]. The new instance's parent is `follows`, which it
+    /// does not depend on any more.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_follow_up(
+        &self,
+        start: Start,
+        follows: InstanceId,
+        recommended: &str,
+    ) -> Result<Started, StartError> {
+        let task = format!("follow-ups/{recommended}");
+        start::start_after(&self.0, start, Parent { instance: follows, task, detached: true }).await
+    }
+
     /// An instance at a glance, with what it waits for at the moment.
     ///
     /// # Errors
@@ -152,6 +167,7 @@ impl Handle {
     pub async fn cancel(&self, id: InstanceId, by: Option<String>) -> Result<(), InstanceError> {
         self.0.check_open().map_err(InstanceError::Unavailable)?;
         let Some(live) = self.0.live(id) else { return Err(self.not_live(id)) };
+        cleanup::before_cancelling(&self.0, id).await?;
         live.cancelling.store(true, Ordering::Relaxed);
         match deliver(&live, Happened::CancelRequested { by }).await {
             true => Ok(()),

@@ -11,6 +11,7 @@
 
 mod attempt;
 mod child;
+mod cleanup;
 pub mod events;
 mod fold;
 mod follow;

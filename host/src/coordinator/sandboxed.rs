@@ -14,6 +14,7 @@ use crate::connection::secrets::SecretStore;
 use crate::definition::graph::Callee;
 use crate::definition::yaml;
 use crate::model::{Failure, Json, Problem, Reaction, Success, standard};
+use crate::notification::Notifications;
 use crate::pack::{Catalog, CatalogError};
 use crate::sandbox::{Invocation, Phase, Reply, Sandbox};
 
@@ -26,6 +27,8 @@ pub struct Sandboxed {
     pub connections: Arc<Connections>,
     /// Where granted secrets are read.
     pub secrets: SecretStore,
+    /// What actions may post to.
+    pub notifications: Arc<Notifications>,
     /// Where guests run.
     pub sandbox: Arc<Sandbox>,
     /// Who makes the calls that are none of an action; see [`caller`].
@@ -92,7 +95,8 @@ impl Sandboxed {
         let Attempt { instance, reference, call, .. } = attempt;
         let Callee::Action(action) = call.callee else { return Err(unfit("this call is none of an action")) };
         let component = self.catalog.component(&action).await.map_err(not_at_hand)?;
-        let granted = self.catalog.granted(&action, &self.connections, &self.secrets).map_err(not_at_hand)?;
+        let granted = self.catalog.granted(&action, &self.connections, &self.secrets, &self.notifications);
+        let granted = granted.map_err(not_at_hand)?;
         let invocation = Invocation {
             action: action.action,
             phase,
@@ -167,8 +171,10 @@ mod tests {
         let cache_dir = folder.join("cache");
         let config = SandboxConfig { cache_dir, cache_key: [7; 32], memory_bytes_max: 16 << 20, attempts_max: 1 };
         let sandbox = Sandbox::new(config).unwrap();
+        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let catalog = Catalog::open(journal, &folder.join("packs"), sandbox.clone(), Arc::new(Plain)).unwrap();
-        Sandboxed { catalog, connections, secrets, sandbox, caller: caller(Arc::new(SystemClock)).unwrap() }
+        let caller = caller(Arc::new(SystemClock)).unwrap();
+        Sandboxed { catalog, connections, secrets, notifications, sandbox, caller }
     }
 
     async fn install(rooms: &Sandboxed, manifest: &str) {

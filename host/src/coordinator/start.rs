@@ -95,6 +95,13 @@ pub(super) async fn start(shared: &Arc<Shared>, start: Start) -> Result<Started,
     started(shared, start, key, None).await
 }
 
+/// Starts an instance that follows another one, or finds the one that its key has started.
+pub(super) async fn start_after(shared: &Arc<Shared>, start: Start, parent: Parent) -> Result<Started, StartError> {
+    let start = Start { input: given(start.input), ..start };
+    let key = start.idempotency_key.as_deref().map(|key| Key::of(key, &start).after(&parent));
+    started(shared, start, key, Some(parent)).await
+}
+
 /// Starts a child, or finds the one that this call's key has started.
 pub(super) async fn start_child(
     shared: &Arc<Shared>,
@@ -267,6 +274,12 @@ impl Key {
         let asked = serde_json::json!([what, start.name, sorted(&start.input)]);
         let request = hex::encode(Sha256::digest(asked.to_string()));
         Self { hash: Sha256::digest(key).into(), request }
+    }
+
+    /// The same for what follows another instance: that it does is part of what is asked for.
+    fn after(self, parent: &Parent) -> Self {
+        let asked = format!("{}\0{}\0{}", self.request, parent.instance, parent.task);
+        Self { request: hex::encode(Sha256::digest(asked)), ..self }
     }
 }
 

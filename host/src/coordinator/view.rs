@@ -71,7 +71,8 @@ pub struct InstanceSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub service: Option<ServiceName>,
-    /// The instance and task that run it as a child, `{instance, task, detached}`.
+    /// The instance and task that run it as a child, `{instance, task, detached}`; or, detached, the instance that
+    /// recommended it (task `follow-ups/…`) or whose cancellation it cleans up after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub parent: Option<Parent>,

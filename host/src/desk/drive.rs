@@ -345,10 +345,12 @@ impl Run<'_> {
         }
     }
 
-    /// Gives the instance an event, as somebody outside would.
+    /// Gives the instance an event, as somebody outside would who knows its identifier.
     async fn deliver(&self, event: Json, number: usize) -> Result<(), String> {
-        let event = CloudEvent::structured(completed(event, number))
-            .map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
+        let text = completed(event, number).to_string().replace("${instance}", &self.id.to_string());
+        let event = serde_json::from_str(&text).map_err(|error| format!("event {number} is no JSON: {error}"))?;
+        let event =
+            CloudEvent::structured(event).map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
         self.coordinator.take_events(vec![event]).await.map_err(|error| error.to_string())?;
         self.work.events.confirmed();
         Ok(())

@@ -20,6 +20,7 @@ use crate::definition::{Diagnostic, Severity};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
 use crate::model::{ConnectionName, PackName, SecretName};
+use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::pack::catalog::{InstallError, Pack};
 use crate::pack::grants::Grants;
@@ -30,6 +31,7 @@ pub struct Packs {
     pub catalog: Arc<Catalog>,
     connections: Arc<Connections>,
     secrets: SecretStore,
+    notifications: Arc<Notifications>,
     tools: Arc<Tools>,
     _folder: tempfile::TempDir,
 }
@@ -55,9 +57,10 @@ impl Packs {
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &folder.path().join("key")).map_err(text)?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(text)?;
+        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).map_err(text)?;
         let (sandbox, evaluator) = (tools.sandbox.clone(), tools.evaluator.clone());
         let catalog = Catalog::open(journal, &folder.path().join("packs"), sandbox, evaluator).map_err(text)?;
-        let packs = Self { catalog, connections, secrets, tools, _folder: folder };
+        let packs = Self { catalog, connections, secrets, notifications, tools, _folder: folder };
         packs.give(given).await?;
         packs.install(given).await?;
         Ok(packs)
@@ -72,6 +75,7 @@ impl Packs {
             catalog: self.catalog.clone(),
             connections: self.connections.clone(),
             secrets: self.secrets.clone(),
+            notifications: self.notifications.clone(),
             sandbox: self.tools.sandbox.clone(),
             caller: caller(Arc::new(SystemClock))?,
         };

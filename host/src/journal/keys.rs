@@ -23,6 +23,12 @@
 //! | `o` | number of the outbox (8 bytes, big-endian) | an event on its way to the sinks |
 //! | `w` | SHA-256 of a sink's URL | the number up to which the sink has everything |
 //! | `t` | pack name, NUL, workflow name | how far a workflow's schedule is |
+//! | `u` | `n`, number (8 bytes, big-endian) | a notification |
+//! | `u` | `i`, notification id (16 bytes) | the notification's number |
+//! | `u` | `s`, SHA-256 of scope, origin and recipients | the id of the notification of this scope |
+//! | `u` | `r`, notification id, user | what a user did with it: read, saved |
+//! | `u` | `k`, SHA-256 of a deduplication key | what was told under it |
+//! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
 
 use super::Key;
 use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, WorkflowName};
@@ -221,7 +227,58 @@ pub fn schedules() -> Key {
     key(b't', &[])
 }
 
-/// The number at the end of a key of the inbox or outbox.
+/// A notification.
+pub fn notification(number: u64) -> Key {
+    key(b'u', &[b"n", &number.to_be_bytes()])
+}
+
+/// All notifications, the oldest first.
+pub fn notifications() -> Key {
+    key(b'u', &[b"n"])
+}
+
+/// The number of the notification of an identifier.
+pub fn notification_id(id: uuid::Uuid) -> Key {
+    key(b'u', &[b"i", id.as_bytes()])
+}
+
+/// The notification of a scope.
+pub fn notification_scope(sha256: &[u8; 32]) -> Key {
+    key(b'u', &[b"s", sha256])
+}
+
+/// What a user did with a notification.
+pub fn notification_mark(id: uuid::Uuid, user: &str) -> Key {
+    key(b'u', &[b"r", id.as_bytes(), user.as_bytes()])
+}
+
+/// What all users did with a notification.
+pub fn notification_marks(id: uuid::Uuid) -> Key {
+    key(b'u', &[b"r", id.as_bytes()])
+}
+
+/// What was told under a deduplication key.
+pub fn notification_key(sha256: &[u8; 32]) -> Key {
+    key(b'u', &[b"k", sha256])
+}
+
+/// When a deduplication key was used first.
+pub fn notification_key_age(millis: u64, sha256: &[u8; 32]) -> Key {
+    key(b'u', &[b"t", &millis.to_be_bytes(), sha256])
+}
+
+/// When the deduplication keys were used first, the oldest first.
+pub fn notification_key_ages() -> Key {
+    key(b'u', &[b"t"])
+}
+
+/// The parts of a row's key of [`notification_key_ages`].
+pub fn notification_key_of_age(key: &[u8]) -> Option<(u64, [u8; 32])> {
+    let (millis, sha256) = key.get(2..)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*millis), sha256.try_into().ok()?))
+}
+
+/// The number at the end of a key of the inbox, the outbox or the notifications.
 pub fn number_of(key: &[u8]) -> Option<u64> {
     let (_, end) = key.split_last_chunk::<8>()?;
     Some(u64::from_be_bytes(*end))

@@ -17,6 +17,7 @@ use crate::definition::diagnostic::near;
 use crate::definition::graph::ActionRef;
 use crate::journal::{Batch, CommitError, Journal, StoreError, keys, row};
 use crate::model::{ConnectionName, PackName, SecretName};
+use crate::notification::Notifications;
 
 /// A pack's grants; the body of `PUT /v1/packs/{name}/grants` and the stored row (key `g`). They hold for every
 /// version of the pack.
@@ -92,6 +93,7 @@ impl Catalog {
         action: &ActionRef,
         connections: &Connections,
         secrets: &SecretStore,
+        notifications: &Arc<Notifications>,
     ) -> Result<Granted, CatalogError> {
         let (_, declared) = self.action_of(action)?;
         let grants = self.grants(&action.pack);
@@ -99,6 +101,7 @@ impl Catalog {
         granted.connections = live(&declared.uses, &grants, |name| connections.client(name));
         granted.secrets = allowed(&declared.uses.secrets, &grants.secrets);
         granted.hosts = common(&declared.uses.hosts, &grants.hosts);
+        granted.inbox = declared.uses.inbox.then(|| notifications.clone());
         if !granted.secrets.is_empty() {
             granted.secret_store = Some(secrets.clone());
         }

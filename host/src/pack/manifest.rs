@@ -79,9 +79,11 @@ pub struct ConnectionRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionKind {
-    /// By HTTP; the default and so far the only one.
+    /// By HTTP; the default.
     #[default]
     Http,
+    /// For sending mail.
+    Smtp,
 }
 
 /// A secret whose bytes a pack asks for.
@@ -145,12 +147,15 @@ pub struct Uses {
     /// Hosts reached by absolute URL.
     #[serde(default)]
     pub hosts: Vec<HostPattern>,
+    /// Whether it posts to the server's own notifications; of actions only. It needs no grant: nothing leaves the server.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inbox: bool,
 }
 
 impl Uses {
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        self.connections.is_empty() && self.secrets.is_empty() && self.hosts.is_empty()
+        self.connections.is_empty() && self.secrets.is_empty() && self.hosts.is_empty() && !self.inbox
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) async fn run(
 }
 
 fn effect_possible(store: &Store<State>) -> bool {
-    store.data().guest.http.may_have_had_effect()
+    let guest = &store.data().guest;
+    guest.http.may_have_had_effect() || guest.mail.may_have_had_effect()
 }
 
 /// A fault of the guest: trying again would show it again, unless it is open what the outside did.

@@ -29,6 +29,7 @@ pub use ticker::Ticking;
 
 use crate::capability::http::Http;
 use crate::capability::log::AttemptLog;
+use crate::capability::mail::Mail;
 use crate::capability::wit::ActionPre;
 use crate::capability::{Granted, Guest, Observe};
 use crate::connection::outside::Outside;
@@ -213,6 +214,7 @@ impl Sandbox {
             observer,
             table: state::table(),
             http: Http::new(outside, invocation.idempotency_key.clone()),
+            mail: Mail::new(invocation.idempotency_key.clone()),
         };
         let state = State::new(guest, Limits::new(self.memory_bytes_max));
         attempt::run(&self.engine, &component.action, &invocation, state).await

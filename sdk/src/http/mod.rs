@@ -140,6 +140,12 @@ impl Request {
         self
     }
 
+    /// Takes the answer at this pace at most, shared by all requests of the attempt that ask for one. The host holds to it
+    /// and sends nothing of it.
+    pub fn bytes_per_second(self, bytes: u64) -> Self {
+        self.header("orchestrator-bytes-per-second", bytes)
+    }
+
     /// Sends the call's idempotency key in the header `Idempotency-Key`.
     pub fn idempotency_key(self, ctx: &Context) -> Self {
         self.idempotency_key_in(ctx, "Idempotency-Key")

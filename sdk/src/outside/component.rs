@@ -1,5 +1,8 @@
 //! The doors to the host in a component: its imports.
 
+#[path = "component/telling.rs"]
+mod telling;
+
 use crate::bindings::orchestrator::http::client;
 use crate::bindings::orchestrator::log::log as host_log;
 use crate::bindings::orchestrator::progress::progress;
@@ -10,6 +13,7 @@ use crate::http::{Parts, SendErrorKind, Transferred};
 use crate::log::Level;
 use crate::progress::{CheckpointError, Measure};
 use crate::secrets::RevealError;
+pub(crate) use telling::{delivered, deliveries, post, send_mail};
 
 /// An exchange that the host has under way.
 pub(crate) type Exchange = client::Exchange;

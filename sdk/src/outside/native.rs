@@ -4,6 +4,8 @@ use crate::http::exchange::RawOutcome;
 use crate::http::response::Raw;
 use crate::http::{Parts, SendErrorKind};
 use crate::log::Level;
+use crate::mail::{MailErrorKind, Message, Outcome};
+use crate::notification::{Delivery, Notification, PostErrorKind, Posted};
 use crate::progress::{CheckpointError, Measure};
 use crate::secrets::RevealError;
 use crate::testing;
@@ -49,4 +51,20 @@ pub(crate) fn cancelled() -> bool {
 
 pub(crate) fn reveal(name: &str) -> Result<Vec<u8>, RevealError> {
     testing::reveal(name)
+}
+
+pub(crate) fn send_mail(message: Message) -> Result<Outcome, MailErrorKind> {
+    testing::send_mail(message)
+}
+
+pub(crate) fn post(notification: Notification) -> Result<Posted, PostErrorKind> {
+    testing::post(notification)
+}
+
+pub(crate) fn deliveries(key: &str) -> Result<Vec<Delivery>, PostErrorKind> {
+    testing::deliveries(key)
+}
+
+pub(crate) fn delivered(key: &str, delivery: Delivery) -> Result<(), PostErrorKind> {
+    testing::delivered(key, delivery)
 }

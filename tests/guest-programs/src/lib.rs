@@ -4,7 +4,7 @@
 mod guests;
 
 mod wit {
-    wit_bindgen::generate!({ world: "orchestrator:pack/action", path: "../../wit", generate_all });
+    wit_bindgen::generate!({ world: "orchestrator:pack/action@0.1.0", path: "../../wit", generate_all });
 }
 
 use serde_json::Value;

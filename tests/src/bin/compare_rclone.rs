@@ -1,6 +1,6 @@
 //! Measures the migration against `rclone` (Debian: `apt-get install rclone`): the same buckets between the same two
 //! servers in the same run: the demo's mixture, many small objects, few large ones, and large ones that were uploaded in
-//! parts. Build it with `--release`.
+//! parts. Build it with `--release`. With `--size` it measures memory instead: a bucket of 10,000 objects and one of 5 GiB.
 
 use std::path::Path;
 use std::process::Command;
@@ -37,6 +37,15 @@ struct Arguments {
     /// How often each is measured; the best of each counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Measures the server's peak memory with a large bucket instead, without rclone.
+    #[arg(long)]
+    size: bool,
+    /// Small objects of the large bucket.
+    #[arg(long, default_value_t = 10_000)]
+    size_objects: usize,
+    /// Length in MiB of the one large object of the large bucket; it is made of zeros and costs no disk.
+    #[arg(long, default_value_t = 5_120)]
+    size_mib: u64,
     /// Where the temporary directory is made.
     #[arg(long)]
     directory: Option<std::path::PathBuf>,
@@ -63,6 +72,9 @@ impl Best {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.size {
+        return measure_size(&arguments).await;
+    }
     let version = Command::new("rclone").arg("version").output().context("run rclone: install it with apt-get")?;
     println!("{}", String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or("rclone"));
     let binaries = Binaries::beside()?;
@@ -100,6 +112,46 @@ async fn main() -> anyhow::Result<()> {
         println!("                rclone {:7.3} s (copy, then check)", theirs.whole.as_secs_f64());
         println!("                ratio  {:.2}x", theirs.whole.as_secs_f64() / ours.whole.as_secs_f64());
     }
+    Ok(())
+}
+
+/// Migrates a small bucket, a large one, and the large one again, and prints the server's peak memory after each: it is
+/// flat when the large ones add little to the small one's.
+async fn measure_size(arguments: &Arguments) -> anyhow::Result<()> {
+    const SOURCE: &str = "large-bucket";
+    let binaries = Binaries::beside()?;
+    let parent = arguments.directory.clone().unwrap_or_else(std::env::temp_dir);
+    let directory = tempfile::Builder::new().prefix("measure-size-").tempdir_in(parent)?;
+    let scene = Scene::start(&binaries, directory.path()).await?;
+    let store = &scene.source.store;
+    scene.source.client().create_bucket(SOURCE).await?;
+    store.plant_many(SOURCE, "small/", 100, 1_024).await?;
+    order(&scene, SOURCE, "100 small objects", 0).await?;
+    store.plant_many(SOURCE, "many/", arguments.size_objects, 1_024).await?;
+    store.plant_zeros(SOURCE, "zeros", arguments.size_mib * MIB as u64, 8 * MIB as u64).await?;
+    let what = format!("{} more and one of {} MiB", arguments.size_objects, arguments.size_mib);
+    order(&scene, SOURCE, &what, 1).await?;
+    order(&scene, SOURCE, "the same again", 2).await
+}
+
+async fn order(scene: &Scene, source: &str, what: &str, number: usize) -> anyhow::Result<()> {
+    let rest = scene.rest();
+    let input = json!({
+        "sourceBucket": source, "destinationBucket": "large-copy", "createDestination": true, "serverSide": "never",
+    });
+    let start = Instant::now();
+    let ordered = rest.order(SERVICE, input, &format!("size-{number}")).await?;
+    let id = ordered["id"].as_str().context("an instance has an id")?;
+    let summary = rest.ended(id, Duration::from_secs(7_200)).await?;
+    ensure!(summary["status"] == "completed", "the migration ended otherwise: {summary}");
+    let output = &summary["output"];
+    println!(
+        "{what}: {} copied, {} right before, {:.1} s; the server's peak memory until now: {} MiB",
+        output["copied"],
+        output["alreadyRight"],
+        start.elapsed().as_secs_f64(),
+        scene.server.memory_peak()? / MIB as u64
+    );
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It deliberately shares no code with the pack under test, so that a mistake there is not repeated here.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
@@ -82,6 +83,22 @@ impl S3Client {
         body: Bytes,
         part_bytes: usize,
     ) -> anyhow::Result<()> {
+        let part = |start: usize| body.slice(start..body.len().min(start + part_bytes));
+        let parts = (1..).zip((0..body.len()).step_by(part_bytes).map(part)).collect();
+        self.put_these_parts(bucket, key, headers, parts).await
+    }
+
+    /// Stores an object in these parts, by their numbers, sent in this order; a later part replaces one of the same number.
+    ///
+    /// # Errors
+    /// When the server refuses one of the requests.
+    pub async fn put_these_parts(
+        &self,
+        bucket: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        parts: Vec<(u32, Bytes)>,
+    ) -> anyhow::Result<()> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Started {
@@ -89,18 +106,19 @@ impl S3Client {
         }
         let answer = self.call(Method::POST, bucket, key, &[("uploads", "")], headers, Bytes::new()).await?;
         let id = quick_xml::de::from_str::<Started>(&answer.text().await?)?.upload_id;
-        let mut list = String::from("<CompleteMultipartUpload>");
-        let mut number = 0;
-        for start in (0..body.len()).step_by(part_bytes) {
-            number += 1;
-            let part = body.slice(start..body.len().min(start + part_bytes));
+        let mut etags = BTreeMap::new();
+        for (number, part) in parts {
             let query = [("partNumber", number.to_string()), ("uploadId", id.clone())];
             let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let answer = self.call(Method::PUT, bucket, key, &query, &[], part).await?;
             let etag = answer.headers().get("etag").context("a part without ETag")?.to_str()?.trim_matches('"');
-            list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+            etags.insert(number, etag.to_owned());
         }
-        list += "</CompleteMultipartUpload>";
+        let part = |(number, etag): (u32, String)| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+        };
+        let list: String = etags.into_iter().map(part).collect();
+        let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
         self.call(Method::POST, bucket, key, &[("uploadId", &id)], &[], list.into()).await.map(drop)
     }
 

@@ -5,6 +5,7 @@
 //! virtual-hosted addressing, no versions and no access rules: what is tested here is moving objects.
 
 pub mod client;
+mod parts;
 mod store;
 
 pub use client::{Listed, S3Client};

@@ -1,11 +1,12 @@
 //! `s3s-fs` with what real servers have and it lacks: listings by page with ETags and encoded keys in constant time
-//! per page, ETags in lists of parts, `If-Match`, reads in large pieces; and with what tests need: counted writes
-//! and faults on request.
+//! per page, uploads in parts that write each byte once (`parts`), tags, `If-Match`, reads in large pieces; and with what
+//! tests need: counted writes and faults on request.
 //!
-//! Known limits that stay: `a` and `a/b` cannot both exist (keys are paths), and empty or dotted path segments are
-//! not kept.
+//! Known limits that stay: `a` and `a/b` cannot both exist (keys are paths), empty or dotted path segments are not kept,
+//! and tags are forgotten with the process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,6 +19,8 @@ use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
+
+use super::parts::{self, StoredPart, Upload};
 
 /// What `encoding-type=url` leaves as it is; the rest becomes `%XX`.
 const LISTED_KEY: &AsciiSet =
@@ -38,31 +41,32 @@ pub struct Writes {
     pub completes: u32,
     /// Parts that were stored.
     pub parts: u32,
+    /// Objects that this server copied by itself.
+    pub copies: u32,
+    /// Parts that this server copied by itself.
+    pub copied_parts: u32,
     /// Plain uploads and completions that took effect after the client that sent them was declared gone.
     pub late: u32,
 }
 
 #[derive(Clone)]
-struct Entry {
-    size: u64,
-    etag: String,
-    modified: Timestamp,
-}
-
-#[derive(Clone)]
-struct Upload {
-    at: (String, String),
-    /// Held while it is completed: a second request to complete it waits, and then finds it gone.
-    completing: Arc<tokio::sync::Mutex<()>>,
+pub(super) struct Entry {
+    pub(super) size: u64,
+    pub(super) etag: String,
+    pub(super) modified: Timestamp,
+    /// As the field `x-amz-tagging` writes them.
+    pub(super) tags: Option<String>,
 }
 
 #[derive(Default)]
-struct Books {
-    buckets: BTreeMap<String, BTreeMap<String, Entry>>,
+pub(super) struct Books {
+    pub(super) buckets: BTreeMap<String, BTreeMap<String, Entry>>,
     writes: BTreeMap<(String, String), Writes>,
-    parts: BTreeMap<String, BTreeMap<i32, Entry>>,
-    uploads: BTreeMap<String, Upload>,
+    pub(super) parts: BTreeMap<String, BTreeMap<i32, StoredPart>>,
+    pub(super) uploads: BTreeMap<String, Upload>,
     faults: VecDeque<&'static str>,
+    refused: BTreeSet<String>,
+    locations: BTreeMap<String, String>,
 }
 
 tokio::task_local! {
@@ -73,8 +77,8 @@ tokio::task_local! {
 /// The stored buckets with their index. Cheap to clone; all clones are the same store.
 #[derive(Clone)]
 pub struct Store {
-    files: Arc<FileSystem>,
-    root: PathBuf,
+    pub(super) files: Arc<FileSystem>,
+    pub(super) root: PathBuf,
     books: Arc<Mutex<Books>>,
     page_max: Arc<AtomicU32>,
     clients_gone: Arc<AtomicU64>,
@@ -106,7 +110,7 @@ impl Store {
             let listed = self.files.list_objects_v2(request(input)).await.map_err(failed)?.output;
             for object in listed.contents.into_iter().flatten() {
                 let Some(key) = object.key else { continue };
-                self.note_written(&bucket, &key).await.map_err(failed)?;
+                self.note_written(&bucket, &key, None).await.map_err(failed)?;
             }
         }
         Ok(())
@@ -138,12 +142,40 @@ impl Store {
         self.books().faults.extend(codes);
     }
 
+    /// Refuses to write this key, to whoever asks, until it is told again.
+    pub fn refuse_writes(&self, key: &str, refuse: bool) {
+        let mut books = self.books();
+        let _ = if refuse { books.refused.insert(key.to_owned()) } else { books.refused.remove(key) };
+    }
+
+    /// Where an object, or a folder of objects, lies on the disk: a test can change it behind the server's back.
+    pub fn path(&self, bucket: &str, key: &str) -> PathBuf {
+        self.root.join(bucket).join(key)
+    }
+
+    /// An object's tags, as the field `x-amz-tagging` writes them.
+    pub fn tags(&self, bucket: &str, key: &str) -> Option<String> {
+        self.entry(bucket, key)?.tags
+    }
+
+    /// Where a bucket was created, as its creator named it.
+    pub fn location(&self, bucket: &str) -> Option<String> {
+        self.books().locations.get(bucket).cloned()
+    }
+
     /// Answers at most this many keys or parts a page, 1 to 1,000: small values test paging with few objects.
     pub fn page_max(&self, keys: u32) {
         self.page_max.store(keys.clamp(1, PAGE_MAX), Ordering::Relaxed);
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn writable(&self, key: &str) -> S3Result<()> {
+        match self.books().refused.contains(key) {
+            true => Err(s3_error!(AccessDenied)),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -161,12 +193,12 @@ impl Store {
         }
     }
 
-    fn count(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
+    pub(super) fn count(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
         what(self.books().writes.entry((bucket.to_owned(), key.to_owned())).or_default());
     }
 
     /// Counts an object that was stored by a request of this task.
-    fn count_stored(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
+    pub(super) fn count_stored(&self, bucket: &str, key: &str, what: impl FnOnce(&mut Writes)) {
         let late = GONE_BEFORE.try_with(|gone| *gone < self.clients_gone()).unwrap_or(false);
         self.count(bucket, key, |writes| {
             what(writes);
@@ -174,36 +206,17 @@ impl Store {
         });
     }
 
-    async fn note_written(&self, bucket: &str, key: &str) -> S3Result<()> {
+    pub(super) async fn note_written(&self, bucket: &str, key: &str, tags: Option<String>) -> S3Result<()> {
         let input = HeadObjectInput { bucket: bucket.to_owned(), key: key.to_owned(), ..Default::default() };
         let head = self.files.head_object(request(input)).await?.output;
         let entry = Entry {
             size: head.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
             etag: head.e_tag.map(ETag::into_value).unwrap_or_default(),
             modified: head.last_modified.unwrap_or_else(now),
+            tags,
         };
         self.books().buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), entry);
         Ok(())
-    }
-
-    async fn complete(
-        &self,
-        req: S3Request<CompleteMultipartUploadInput>,
-    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        let (bucket, key, id) = (req.input.bucket.clone(), req.input.key.clone(), req.input.upload_id.clone());
-        let gone = || s3_error!(NoSuchUpload);
-        let upload = self.books().uploads.get(&id).cloned().ok_or_else(gone)?;
-        let _turn = upload.completing.lock().await;
-        if !self.books().uploads.contains_key(&id) {
-            return Err(gone());
-        }
-        let answer = self.files.complete_multipart_upload(req).await?;
-        self.note_written(&bucket, &key).await?;
-        self.count_stored(&bucket, &key, |writes| writes.completes += 1);
-        let mut books = self.books();
-        books.uploads.remove(&id);
-        books.parts.remove(&id);
-        Ok(answer)
     }
 
     fn forget(&self, bucket: &str, key: &str) {
@@ -212,17 +225,33 @@ impl Store {
         }
     }
 
+    pub(super) fn entry(&self, bucket: &str, key: &str) -> Option<Entry> {
+        self.books().buckets.get(bucket)?.get(key).cloned()
+    }
+
     fn etag(&self, bucket: &str, key: &str) -> Option<String> {
-        self.books().buckets.get(bucket)?.get(key).map(|entry| entry.etag.clone())
+        self.entry(bucket, key).map(|entry| entry.etag)
+    }
+
+    /// The length of what is to be copied within this server, if its entity tag is the one that was asked for.
+    pub(super) fn check_source(&self, bucket: &str, key: &str, wanted: Option<&ETagCondition>) -> S3Result<u64> {
+        if !self.books().buckets.contains_key(bucket) {
+            return Err(s3_error!(NoSuchBucket));
+        }
+        let entry = self.entry(bucket, key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        match matches(wanted, Some(&entry.etag)) {
+            true => Ok(entry.size),
+            false => Err(s3_error!(PreconditionFailed)),
+        }
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from(std::time::SystemTime::now())
 }
 
 /// A request of our own to the layer below.
-fn request<T>(input: T) -> S3Request<T> {
+pub(super) fn request<T>(input: T) -> S3Request<T> {
     S3Request {
         input,
         method: http::Method::GET,
@@ -249,8 +278,11 @@ impl S3 for Store {
     async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
         self.fault()?;
         let bucket = req.input.bucket.clone();
+        let asked = req.input.create_bucket_configuration.as_ref().and_then(|asked| asked.location_constraint.clone());
         let answer = self.files.create_bucket(req).await?;
-        self.books().buckets.entry(bucket).or_default();
+        let mut books = self.books();
+        books.locations.extend(asked.map(|location| (bucket.clone(), location.as_str().to_owned())));
+        books.buckets.entry(bucket).or_default();
         Ok(answer)
     }
 
@@ -296,7 +328,8 @@ impl S3 for Store {
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         self.fault()?;
         let GetObjectInput { bucket, key, range, if_match, .. } = req.input;
-        let etag = self.etag(&bucket, &key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        let entry = self.entry(&bucket, &key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        let (tag_count, etag) = (tag_count(&entry), entry.etag);
         if !matches(if_match.as_ref(), Some(&etag)) {
             return Err(s3_error!(PreconditionFailed));
         }
@@ -318,6 +351,9 @@ impl S3 for Store {
             content_disposition: head.content_disposition,
             content_language: head.content_language,
             cache_control: head.cache_control,
+            expires: head.expires,
+            website_redirect_location: head.website_redirect_location,
+            tag_count,
             metadata: head.metadata,
             last_modified: head.last_modified,
             e_tag: Some(ETag::Strong(etag)),
@@ -331,18 +367,33 @@ impl S3 for Store {
         if !self.books().buckets.contains_key(&bucket) {
             return Err(s3_error!(NoSuchBucket));
         }
+        self.writable(&key)?;
+        let tags = req.input.tagging.clone();
         let answer = self.files.put_object(req).await?;
-        self.note_written(&bucket, &key).await?;
+        self.note_written(&bucket, &key, tags).await?;
         self.count_stored(&bucket, &key, |writes| writes.puts += 1);
         Ok(answer)
     }
 
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
         self.fault()?;
-        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
-        let answer = self.files.copy_object(req).await?;
-        self.note_written(&bucket, &key).await?;
-        Ok(answer)
+        self.writable(&req.input.key)?;
+        self.copy_whole(req).await
+    }
+
+    async fn get_object_tagging(
+        &self,
+        req: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        self.fault()?;
+        let entry = self.entry(&req.input.bucket, &req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        let tags = entry.tags.unwrap_or_default();
+        let tag = |(key, value): (Cow<'_, str>, Cow<'_, str>)| Tag {
+            key: Some(key.into_owned()),
+            value: Some(value.into_owned()),
+        };
+        let tag_set = url::form_urlencoded::parse(tags.as_bytes()).map(tag).collect();
+        Ok(S3Response::new(GetObjectTaggingOutput { tag_set, ..Default::default() }))
     }
 
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
@@ -384,28 +435,21 @@ impl S3 for Store {
         req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         self.fault()?;
-        let at = (req.input.bucket.clone(), req.input.key.clone());
-        let answer = self.files.create_multipart_upload(req).await?;
-        if let Some(id) = &answer.output.upload_id {
-            self.books().uploads.insert(id.clone(), Upload { at, completing: Arc::default() });
-        }
-        Ok(answer)
+        self.writable(&req.input.key)?;
+        self.begin_upload(req).await
     }
 
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         self.fault()?;
-        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
-        let (id, number) = (req.input.upload_id.clone(), req.input.part_number);
-        if !self.books().uploads.contains_key(&id) {
-            return Err(s3_error!(NoSuchUpload));
-        }
-        let answer = self.files.upload_part(req).await?;
-        let path = self.root.join(format!(".upload_id-{id}.part-{number}"));
-        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let etag = answer.output.e_tag.clone().map(ETag::into_value).unwrap_or_default();
-        self.books().parts.entry(id).or_default().insert(number, Entry { size, etag, modified: now() });
-        self.count(&bucket, &key, |writes| writes.parts += 1);
-        Ok(answer)
+        self.store_part(req).await
+    }
+
+    async fn upload_part_copy(
+        &self,
+        req: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        self.fault()?;
+        self.copy_part(req).await
     }
 
     async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
@@ -420,7 +464,7 @@ impl S3 for Store {
         let left = books.parts.get(&input.upload_id).into_iter().flat_map(|parts| parts.range(after + 1..));
         let mut parts: Vec<Part> = left
             .take(most + 1)
-            .map(|(number, entry)| Part {
+            .map(|(number, StoredPart { entry, .. })| Part {
                 part_number: Some(*number),
                 size: i64::try_from(entry.size).ok(),
                 e_tag: Some(ETag::Strong(entry.etag.clone())),
@@ -446,12 +490,7 @@ impl S3 for Store {
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         self.fault()?;
-        // A client that goes away must not stop the work half-way, as dropping this future would: a real server either
-        // completes an upload or leaves it as it is.
-        let store = self.clone();
-        let gone = GONE_BEFORE.try_with(|gone| *gone).unwrap_or(u64::MAX);
-        let work = tokio::spawn(GONE_BEFORE.scope(gone, async move { store.complete(req).await }));
-        work.await.map_err(s3s::S3Error::internal_error)?
+        parts::complete(self.clone(), req).await
     }
 
     async fn abort_multipart_upload(
@@ -464,8 +503,16 @@ impl S3 for Store {
             return Err(s3_error!(NoSuchUpload));
         }
         self.books().parts.remove(&id);
-        self.files.abort_multipart_upload(req).await
+        let answer = self.files.abort_multipart_upload(req).await;
+        self.forget_upload(&id).map_err(s3s::S3Error::internal_error)?;
+        answer
     }
+}
+
+/// Told with an object's content only: not every server tells it to `HEAD`.
+fn tag_count(entry: &Entry) -> Option<i32> {
+    let count = entry.tags.as_deref().map_or(0, |tags| url::form_urlencoded::parse(tags.as_bytes()).count());
+    i32::try_from(count).ok().filter(|count| *count > 0)
 }
 
 /// One page of a listing.

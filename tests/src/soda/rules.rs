@@ -39,6 +39,18 @@ pub(super) const RESIZE: &[Member] = &[("newSize", Kind::Integer, true)];
 pub(super) const ATTACHMENT: &[Member] =
     &[("volumeId", Kind::Text, true), ("hostId", Kind::Text, true), ("attachMode", Kind::Text, false)];
 
+/// The body of `POST /block/snapshots`.
+pub(super) const SNAPSHOT: &[Member] = &[
+    ("name", Kind::Text, true),
+    ("volumeId", Kind::Text, true),
+    ("description", Kind::Text, false),
+    ("profileId", Kind::Text, false),
+];
+
+/// The body of `POST /profiles`.
+pub(super) const PROFILE: &[Member] =
+    &[("name", Kind::Text, true), ("storageType", Kind::Text, true), ("description", Kind::Text, false)];
+
 /// The body of `POST /host/hosts`.
 pub(super) const HOST: &[Member] = &[
     ("accessMode", Kind::Text, true),

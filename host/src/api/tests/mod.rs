@@ -2,12 +2,15 @@
 
 mod diagrams;
 mod documented;
+mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod notifications;
 mod posting;
 mod refused;
 mod stored;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
 use crate::model::{Failure, Json, PackName, Success, WorkflowName};
+use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
 
@@ -59,6 +63,7 @@ impl Server {
         let sandbox = sandbox(&directory);
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
+        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let parts = Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
@@ -70,7 +75,7 @@ impl Server {
             events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, Default::default());
+        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, Default::default());
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
         Self { router, journal, rooms, _directory: directory }
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -12,8 +13,10 @@ use http_body::{Body, Frame, SizeHint};
 use ring::digest;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 
 use super::super::wit::orchestrator::http::client::{Error, Header, Outcome, Response, Transferred};
+use super::pace::Pace;
 use super::request::{Prepared, Way, told};
 use crate::connection::client::{Incoming, Payload};
 
@@ -66,20 +69,24 @@ impl Drop for Exchange {
 
 /// Sends a request and reads its whole response.
 pub(super) async fn deliver(prepared: Prepared) -> Result<Outcome, Error> {
-    let bytes_max = prepared.way.response_bytes_max();
+    let (bytes_max, pace) = (prepared.way.response_bytes_max(), prepared.pace.clone());
     let incoming = prepared.send().await?;
-    Ok(Outcome { response: whole(incoming, bytes_max).await?, transferred: None })
+    let response = whole(incoming, bytes_max).await?;
+    if let Some(pace) = pace {
+        tokio::time::sleep_until(pace.charge(response.body.len() as u64, Instant::now()).into()).await;
+    }
+    Ok(Outcome { response, transferred: None })
 }
 
 /// Streams the source's response into the destination's request.
 pub(super) async fn transfer(source: Prepared, destination: Prepared) -> Result<Outcome, Error> {
-    let bytes_max = source.way.response_bytes_max();
+    let (bytes_max, pace) = (source.way.response_bytes_max(), source.pace.clone());
     let incoming = source.send().await?;
     if !matches!(incoming.status.as_u16(), 200 | 206) {
         return Ok(Outcome { response: whole(incoming, bytes_max).await?, transferred: None });
     }
     let (status, headers, deadline) = (incoming.status.as_u16(), shown(&incoming.headers), incoming.deadline());
-    let metered = Metered::of(incoming).await?;
+    let metered = Metered::of(incoming, pace).await?;
     let (length, meter) = (metered.length, metered.meter.clone());
     let bytes_max = destination.way.response_bytes_max();
     let sending = async {
@@ -101,7 +108,7 @@ pub(super) async fn transfer(source: Prepared, destination: Prepared) -> Result<
 
 impl Prepared {
     async fn send(self) -> Result<Incoming, Error> {
-        let Self { way, outgoing, effect } = self;
+        let Self { way, outgoing, effect, .. } = self;
         if !matches!(outgoing.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             effect.store(true, Ordering::Relaxed);
         }
@@ -139,6 +146,9 @@ struct Metered {
     body: reqwest::Body,
     length: u64,
     meter: Arc<Mutex<Meter>>,
+    pace: Option<Arc<Pace>>,
+    /// Until the bytes before are paid for.
+    pause: Option<Pin<Box<Sleep>>>,
     /// The source's place among its connection's exchanges, as long as it is read.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -155,17 +165,17 @@ impl Meter {
 }
 
 impl Metered {
-    async fn of(incoming: Incoming) -> Result<Self, Error> {
+    async fn of(incoming: Incoming, pace: Option<Arc<Pace>>) -> Result<Self, Error> {
         let meter = Arc::new(Mutex::new(Meter { bytes: 0, hash: digest::Context::new(&digest::SHA256) }));
         match incoming.length {
             Some(length) => {
                 let (body, place) = incoming.into_body();
-                Ok(Self { body, length, meter, _place: place })
+                Ok(Self { body, length, meter, pace, pause: None, _place: place })
             }
             None => {
                 let bytes = incoming.collect(UNANNOUNCED_BYTES_MAX).await.map_err(told)?;
                 let length = bytes.len() as u64;
-                Ok(Self { body: bytes.into(), length, meter, _place: None })
+                Ok(Self { body: bytes.into(), length, meter, pace, pause: None, _place: None })
             }
         }
     }
@@ -179,6 +189,10 @@ impl Body for Metered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
@@ -186,6 +200,9 @@ impl Body for Metered {
             let mut meter = self.meter.lock().expect("no holder of this lock panics");
             meter.bytes += data.len() as u64;
             meter.hash.update(data);
+            drop(meter);
+            let next = self.pace.as_ref().map(|pace| pace.charge(data.len() as u64, Instant::now()));
+            self.pause = next.map(|next| Box::pin(tokio::time::sleep_until(next.into())));
         }
         Poll::Ready(frame)
     }

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::super::wit::orchestrator::http::client::{Error, Header, Request};
 use super::super::{Guest, denial};
+use super::pace::{self, Pace};
 use crate::connection::client::{Client, Outgoing, Payload, RESPONSE_BYTES_MAX, SendError, forbidden, refusal};
 use crate::connection::outside::Outside;
 use crate::model::ConnectionName;
@@ -29,6 +30,8 @@ pub(super) struct Prepared {
     pub(super) outgoing: Outgoing,
     /// Set when a request that may have an effect goes out.
     pub(super) effect: Arc<AtomicBool>,
+    /// How fast its answer is taken.
+    pub(super) pace: Option<Arc<Pace>>,
 }
 
 /// Which way a request goes.
@@ -48,7 +51,8 @@ impl Way {
 
 impl Guest {
     /// Checks a request.
-    pub(super) fn prepare(&self, request: Request) -> Result<Prepared, Error> {
+    pub(super) fn prepare(&self, mut request: Request) -> Result<Prepared, Error> {
+        let pace = self.http.paced(pace::asked(&mut request.headers)?);
         let way = self.way(&request)?;
         let method = method(&request.method)?;
         let headers = fields(&request.headers)?;
@@ -66,7 +70,7 @@ impl Guest {
         if let Way::Connection(client) = &way {
             client.check(&outgoing).map_err(told)?;
         }
-        Ok(Prepared { way, outgoing, effect: self.http.effect.clone() })
+        Ok(Prepared { way, outgoing, effect: self.http.effect.clone(), pace })
     }
 
     /// Checks the second request of a transfer, whose body is the first one's response.

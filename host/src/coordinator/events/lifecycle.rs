@@ -66,7 +66,18 @@ impl Lifecycle {
         if self.keeps {
             records.iter().for_each(|stamped| self.record(stamped, &mut page));
         }
-        Told { emitted: emitted(records), outgoing: page.events }
+        let mut emitted = emitted(records);
+        emitted.extend(self.cancelled(program, records));
+        Told { emitted, outgoing: page.events }
+    }
+
+    /// The end of a cancelled instance, for the inbox: it runs nothing itself any more, but a workflow that is scheduled
+    /// on this event can put outside things in order.
+    fn cancelled(&self, program: &Program, records: &[Stamped]) -> Option<Arc<Json>> {
+        let stamped = records.last().filter(|last| matches!(last.record, Record::Ended { end: End::Cancelled }))?;
+        let mut page = Page { program, instance: self.instance, events: Vec::new() };
+        page.ended(stamped, &End::Cancelled);
+        page.events.pop()
     }
 
     fn add(&mut self, id: ActivationId, node: NodeId, parent: Option<ActivationId>) {
@@ -417,5 +428,23 @@ mod tests {
         let end: Vec<_> = kinds(&told).into_iter().skip(5).collect();
         let tasks = ["task.cancelled /do/0/outer", "task.cancelled /do/0/outer/do/0/a"];
         assert_eq!(end, [tasks[0], tasks[1], "workflow.cancelled"]);
+    }
+
+    #[test]
+    fn a_cancelled_instance_is_told_to_the_inbox_also_where_nobody_follows() {
+        let program = program(json!({ "do": [{ "a": { "wait": { "seconds": 5 } } }] }));
+        let id = InstanceId(uuid::Uuid::nil());
+        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id));
+        let first = Stamped { seq: 1, at: Timestamp::UNIX_EPOCH, record: created(&program) };
+        state.apply(&program, &first).unwrap();
+        let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };
+        let records = next::advance(&program, &mut state, [Event::Start], moment, &Plain);
+        assert!(lifecycle.take(&program, &records).emitted.is_empty());
+        let records = next::advance(&program, &mut state, [Event::CancelRequested { by: None }], moment, &Plain);
+        let told = lifecycle.take(&program, &records);
+        assert!(told.outgoing.is_empty());
+        let kinds: Vec<_> = told.emitted.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["io.serverlessworkflow.workflow.cancelled.v1"]);
+        assert_eq!(told.emitted[0]["subject"], json!(id));
     }
 }

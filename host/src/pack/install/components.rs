@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 
 use super::{Check, CheckError};
 use crate::model::{ComponentName, Digest};
-use crate::pack::manifest::{Action, Component};
+use crate::pack::manifest::{Action, Component, ConnectionKind};
 
 /// What an import asks of the manifest.
 #[derive(Debug, PartialEq, Eq)]
 enum Need {
     /// Nothing: logs, progress, types, and WASI, which is empty here.
     Nothing,
-    /// An action with `uses.connections` or `uses.hosts`.
+    /// An action that uses a connection of kind `http`, or `uses.hosts`.
     Http,
     /// An action with `uses.secrets`.
     Secrets,
+    /// An action that uses a connection of kind `smtp`.
+    Mail,
+    /// An action with `uses.inbox`.
+    Inbox,
     /// There is no such capability in this world.
     Unknown,
 }
@@ -31,6 +35,8 @@ fn need(import: &str) -> Need {
     match interface {
         "orchestrator:http/client" => Need::Http,
         "orchestrator:secrets/store" => Need::Secrets,
+        "orchestrator:mail/mail" => Need::Mail,
+        "orchestrator:notification/inbox" => Need::Inbox,
         "orchestrator:log/log" | "orchestrator:progress/progress" | "orchestrator:action/types" => Need::Nothing,
         _ => Need::Unknown,
     }
@@ -72,11 +78,17 @@ impl Check<'_> {
     }
 
     fn imports(&mut self, pointer: &str, name: &ComponentName, imports: &[String]) {
-        let asks = |pick: fn(&Action) -> bool| {
+        let asks = |pick: &dyn Fn(&Action) -> bool| {
             self.manifest().actions.values().any(|action| action.component == *name && pick(action))
         };
-        let http = asks(|action| !action.uses.connections.is_empty() || !action.uses.hosts.is_empty());
-        let secrets = asks(|action| !action.uses.secrets.is_empty());
+        let of_kind = |action: &Action, kind: ConnectionKind| {
+            let known = &self.manifest().connections;
+            action.uses.connections.iter().any(|name| known.get(name).is_some_and(|request| request.kind == kind))
+        };
+        let http = asks(&|action| of_kind(action, ConnectionKind::Http) || !action.uses.hosts.is_empty());
+        let mail = asks(&|action| of_kind(action, ConnectionKind::Smtp));
+        let secrets = asks(&|action| !action.uses.secrets.is_empty());
+        let inbox = asks(&|action| action.uses.inbox);
         for import in imports {
             let (message, cure) = match need(import) {
                 Need::Http if !http => (
@@ -85,6 +97,13 @@ impl Check<'_> {
                 ),
                 Need::Secrets if !secrets => {
                     ("which no action of it requests", "add `uses: { secrets: [NAME] }` to the action that needs it")
+                }
+                Need::Mail if !mail => (
+                    "which no action of it requests",
+                    "give a connection of the pack `kind: smtp`, and add `uses: { connections: [NAME] }` to the action",
+                ),
+                Need::Inbox if !inbox => {
+                    ("which no action of it requests", "add `uses: { inbox: true }` to the action that needs it")
                 }
                 Need::Unknown => ("which this world does not have", "build it against the world that `world` names"),
                 _ => continue,
@@ -119,6 +138,8 @@ mod tests {
             ("orchestrator:http/client@0.1.2", Need::Http),
             ("orchestrator:http/client@0.2.0", Need::Unknown),
             ("orchestrator:secrets/store@0.1.0", Need::Secrets),
+            ("orchestrator:mail/mail@0.1.0", Need::Mail),
+            ("orchestrator:notification/inbox@0.1.0", Need::Inbox),
             ("orchestrator:files/all@0.1.0", Need::Unknown),
             ("env", Need::Unknown),
         ];

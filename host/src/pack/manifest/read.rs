@@ -129,7 +129,11 @@ impl Reader<'_> {
         Some(ConnectionRequest {
             description: self.optional(tree, "description", Self::text).unwrap_or_default(),
             kind: self
-                .optional(tree, "kind", |reader, tree| reader.one_of(tree, &["http"], |_| ConnectionKind::Http))
+                .optional(tree, "kind", |reader, tree| {
+                    reader.one_of(tree, &["http", "smtp"], |text| {
+                        if text == "smtp" { ConnectionKind::Smtp } else { ConnectionKind::Http }
+                    })
+                })
                 .unwrap_or_default(),
         })
     }
@@ -196,11 +200,12 @@ impl Reader<'_> {
     }
 
     fn uses(&mut self, tree: &Tree) -> Option<Uses> {
-        self.mapping(tree, "`uses`", &["connections", "secrets", "hosts"])?;
+        self.mapping(tree, "`uses`", &["connections", "secrets", "hosts", "inbox"])?;
         Some(Uses {
             connections: self.list(tree, "connections", Self::parsed),
             secrets: self.list(tree, "secrets", Self::parsed),
             hosts: self.list(tree, "hosts", Self::parsed),
+            inbox: self.optional(tree, "inbox", Self::boolean).unwrap_or_default(),
         })
     }
 

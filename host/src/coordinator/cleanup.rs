@@ -1,0 +1,54 @@
+//! What is left to be done outside when an instance is cancelled. Cancelling ends an instance at once, so its own tasks
+//! cannot clean up. A workflow names another one of its pack in `document.metadata.onCancel`; that one is started, with
+//! the cancelled instance's identifier and input, before the cancellation is recorded. So a breakdown in between loses
+//! nothing: what is asked for again finds the same cleaning up, which must be safe to do at any time.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::handle::InstanceError;
+use super::start::{self, Start, StartError};
+use super::{Shared, store};
+use crate::definition::graph::Program;
+use crate::machine::record::Parent;
+use crate::model::{InstanceId, WorkflowName};
+
+/// The place in the definition that the cleaning instance's `parent` names as its task.
+const PLACE: &str = "/document/metadata/onCancel";
+
+/// Starts what an instance's workflow names for its cancellation, if it names something. What cannot be started does not
+/// keep the instance from being cancelled, except where no work is taken at all.
+pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> Result<(), InstanceError> {
+    let Some(summary) = store::summary(&*shared.journal, id)? else { return Ok(()) };
+    let pinned = shared.programs.resolve(&summary.pack, Some(&summary.pack_version), &summary.workflow);
+    let Some(workflow) = pinned.ok().and_then(|resolved| named(&resolved.program)) else { return Ok(()) };
+    if workflow == summary.workflow {
+        return Ok(());
+    }
+    let start = Start {
+        pack: summary.pack,
+        version: Some(summary.pack_version),
+        workflow,
+        service: None,
+        name: None,
+        input: json!({ "instance": id, "input": summary.input }),
+        idempotency_key: None,
+    };
+    let key = Sha256::digest(format!("on-cancel\0{id}")).into();
+    let parent = Parent { instance: id, task: PLACE.to_owned(), detached: true };
+    match start::start_child(shared, start, key, parent).await {
+        Ok(_) => Ok(()),
+        Err(StartError::Unavailable(why)) => Err(InstanceError::Unavailable(why)),
+        Err(error) => {
+            tracing::error!(instance = %id, %error, "what its workflow names in `onCancel` cannot be started");
+            Ok(())
+        }
+    }
+}
+
+fn named(program: &Program) -> Option<WorkflowName> {
+    let name = program.definition.pointer(PLACE)?.as_str()?;
+    WorkflowName::parse(name).ok()
+}
