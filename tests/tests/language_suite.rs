@@ -13,13 +13,17 @@ use orchestrator_host::journal::sled::SledJournal;
 use orchestrator_tests::language::case::{self, Case};
 use orchestrator_tests::language::judge::{Order, complaints};
 use orchestrator_tests::language::prepared::{Looked, Prepared, prepare};
+use orchestrator_tests::language::pure::Choose as _;
 use orchestrator_tests::language::pure::{self, First, Seeded};
-use orchestrator_tests::language::{coordinated, declared, killed, mutant};
+use orchestrator_tests::language::struck::{self, Open};
+use orchestrator_tests::language::{declared, killed, mutant};
 
 /// Orders tried for each case in which several things may come at one time.
 const ORDERS: u64 = 50;
 /// The suite has at least so many cases.
 const CASES_MIN: usize = 150;
+/// One case in so many is struck over sled.
+const SLED_SAMPLE: usize = 8;
 
 fn evaluator() -> Arc<dyn Evaluate> {
     declared::evaluator().expect("an evaluator")
@@ -48,8 +52,15 @@ fn prepared() -> &'static [Prepared] {
             Looked::Taken(prepared) => Some(prepared),
             Looked::Refused => None,
         });
-        taken.filter(|prepared| prepared.case.expect.status.is_some()).collect()
+        let judged =
+            |prepared: &Prepared| prepared.case.expect.status.is_some() || prepared.case.expect.fires.is_some();
+        taken.filter(judged).collect()
     })
+}
+
+/// Whether a case is one for the machine alone: schedules are the coordinator's.
+fn is_for_the_machine(prepared: &Prepared) -> bool {
+    prepared.case.expect.fires.is_none()
 }
 
 /// Runs `check` on all cases, on every core, and tells all that failed.
@@ -120,6 +131,9 @@ fn what_the_front_end_takes_fits_the_schema_for_editors() {
 fn each_case_comes_out_as_written() {
     let evaluator = evaluator();
     each(|prepared| {
+        if !is_for_the_machine(prepared) {
+            return Ok(());
+        }
         let (_, outcome) = pure::run(prepared, &*evaluator, &mut First).map_err(|error| format!("{error:#}"))?;
         judged(prepared, &outcome, Order::Exact)
     });
@@ -129,6 +143,9 @@ fn each_case_comes_out_as_written() {
 fn each_case_survives_a_kill_at_every_record() {
     let (evaluator, kills) = (evaluator(), AtomicUsize::new(0));
     each(|prepared| {
+        if !is_for_the_machine(prepared) {
+            return Ok(());
+        }
         let survived = killed::kill_at_every_record(prepared, &*evaluator).map_err(|error| format!("{error:#}"))?;
         kills.fetch_add(survived, Ordering::SeqCst);
         Ok(())
@@ -140,7 +157,7 @@ fn each_case_survives_a_kill_at_every_record() {
 fn no_result_depends_on_the_order_in_which_things_come() {
     let evaluator = evaluator();
     each(|prepared| {
-        let orders = if prepared.case.order_dependent { 0 } else { ORDERS };
+        let orders = if prepared.case.order_dependent || !is_for_the_machine(prepared) { 0 } else { ORDERS };
         for seed in 0..orders {
             let run = pure::run(prepared, &*evaluator, &mut Seeded(seed));
             let (_, outcome) = run.map_err(|error| format!("order {seed}: {error:#}"))?;
@@ -151,29 +168,81 @@ fn no_result_depends_on_the_order_in_which_things_come() {
     });
 }
 
-fn through_the_coordinator(journal: impl Fn() -> (Arc<dyn Journal>, Option<tempfile::TempDir>) + Sync) {
-    let evaluator = evaluator();
+#[test]
+fn each_case_comes_out_of_the_coordinator_as_written() {
+    let evaluator: Arc<dyn Evaluate> = evaluator();
     each(|prepared| {
-        let (journal, _folder) = journal();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let outcome = runtime.block_on(coordinated::run(prepared, &evaluator, journal));
-        let outcome = outcome.map_err(|error| format!("{error:#}"))?;
-        let order = if prepared.is_concurrent() { Order::Any } else { Order::Exact };
-        judged(prepared, &outcome, order)
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+        let whole = struck::whole(prepared, &evaluator, &|| Ok(journal.clone()));
+        whole.map(drop).map_err(|error| format!("{error:#}"))
     });
 }
 
-#[test]
-fn each_case_comes_out_of_the_coordinator_as_written() {
-    through_the_coordinator(|| (Arc::new(MemoryJournal::new()), None));
+/// A store on disk, which each server opens anew.
+fn on_disk(folder: &tempfile::TempDir) -> impl Fn() -> anyhow::Result<Arc<dyn Journal>> + use<> {
+    let place = folder.path().join("journal");
+    move || Ok(SledJournal::open(place.clone())? as Arc<dyn Journal>)
 }
 
 #[test]
 fn each_case_comes_out_of_the_coordinator_over_sled_as_written() {
-    through_the_coordinator(|| {
+    let evaluator: Arc<dyn Evaluate> = evaluator();
+    each(|prepared| {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        (SledJournal::open(folder.path().join("journal")).expect("a journal"), Some(folder))
+        let whole = struck::whole(prepared, &evaluator, &on_disk(&folder));
+        whole.map(drop).map_err(|error| format!("{error:#}"))
     });
+}
+
+/// A number that is always the same for a case.
+fn seed(prepared: &Prepared) -> u64 {
+    prepared
+        .case
+        .name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[test]
+fn each_case_survives_a_server_that_dies_at_any_append() {
+    let (evaluator, blows): (Arc<dyn Evaluate>, _) = (evaluator(), AtomicUsize::new(0));
+    each(|prepared| {
+        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+        let whole = struck::whole(prepared, &evaluator, &|| Ok(journal.clone()));
+        let whole = whole.map_err(|error| format!("{error:#}"))?;
+        for blow in struck::blows(&whole, seed(prepared)) {
+            let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+            let open: &Open<'_> = &|| Ok(journal.clone());
+            struck::strike(prepared, &evaluator, open, &whole, blow).map_err(|error| format!("{blow:?}: {error:#}"))?;
+            blows.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    println!("{} servers died", blows.into_inner());
+}
+
+#[test]
+fn a_sample_of_cases_survives_a_server_that_dies_over_sled() {
+    let (evaluator, blows): (Arc<dyn Evaluate>, _) = (evaluator(), AtomicUsize::new(0));
+    each(|prepared| {
+        let mut chance = Seeded(seed(prepared));
+        if chance.choose(SLED_SAMPLE) > 0 {
+            return Ok(());
+        }
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let whole = struck::whole(prepared, &evaluator, &on_disk(&folder)).map_err(|error| format!("{error:#}"))?;
+        let mut all = struck::blows(&whole, seed(prepared));
+        if all.is_empty() {
+            return Ok(());
+        }
+        let blow = all.swap_remove(chance.choose(all.len()));
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let survived = struck::strike(prepared, &evaluator, &on_disk(&folder), &whole, blow);
+        survived.map_err(|error| format!("{blow:?}: {error:#}"))?;
+        blows.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    println!("{} servers died", blows.into_inner());
 }
 
 #[test]
@@ -185,6 +254,9 @@ fn each_wrong_runtime_is_caught() {
     let right: Vec<&Prepared> = prepared()
         .iter()
         .filter(|prepared| {
+            if !is_for_the_machine(prepared) {
+                return false;
+            }
             let run = pure::run(prepared, &*evaluator, &mut First);
             run.is_ok_and(|(_, outcome)| judged(prepared, &outcome, Order::Exact).is_ok())
         })

@@ -13,11 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::extract;
+use super::given_events::{Batch, Given};
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::Rooms;
 use crate::coordinator::EventError;
 use crate::coordinator::events::cloud_event::{CloudEvent, EVENT_BYTES_MAX};
-use crate::model::Json as Data;
 
 /// One event in its JSON form.
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -26,7 +26,7 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCHED: &str = "application/cloudevents-batch+json";
 
 /// Events in one request, at most.
-const EVENTS_MAX: usize = 1_000;
+pub(super) const EVENTS_MAX: usize = 1_000;
 
 /// A batch's bytes, at most: small events are what batches are for.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -109,7 +109,7 @@ impl Mode {
 fn read(mode: Mode, headers: &HeaderMap, body: &Bytes) -> Result<Vec<CloudEvent>, Problem> {
     match mode {
         Mode::Structured => {
-            let event = CloudEvent::structured(json(body)?);
+            let event = structured(json(body)?);
             Ok(vec![event.map_err(|message| wrong([Fault::at("", message)]))?])
         }
         Mode::Binary => {
@@ -120,15 +120,24 @@ fn read(mode: Mode, headers: &HeaderMap, body: &Bytes) -> Result<Vec<CloudEvent>
     }
 }
 
-fn batch(value: Data) -> Result<Vec<CloudEvent>, Problem> {
-    let Data::Array(items) = value else { return Err(wrong([Fault::at("", "a batch is an array of events")])) };
-    if items.len() > EVENTS_MAX {
-        let message = format!("send at most {EVENTS_MAX} events at once; these are {}", items.len());
+fn structured(given: Given) -> Result<CloudEvent, String> {
+    match given.twice {
+        Some(name) => Err(format!("give the event's `{name}` once")),
+        None => CloudEvent::structured(given.value),
+    }
+}
+
+fn batch(batch: Batch) -> Result<Vec<CloudEvent>, Problem> {
+    let Batch::Events { items, count } = batch else {
+        return Err(wrong([Fault::at("", "a batch is an array of events")]));
+    };
+    if count > EVENTS_MAX {
+        let message = format!("send at most {EVENTS_MAX} events at once; these are {count}");
         return Err(wrong([Fault::at("", message)]));
     }
     let (mut events, mut faults) = (Vec::with_capacity(items.len()), Vec::new());
     for (index, item) in items.into_iter().enumerate() {
-        match CloudEvent::structured(item) {
+        match structured(item) {
             Ok(event) => events.push(event),
             Err(message) => faults.push(Fault::at(format!("/{index}"), message)),
         }
@@ -136,7 +145,7 @@ fn batch(value: Data) -> Result<Vec<CloudEvent>, Problem> {
     if faults.is_empty() { Ok(events) } else { Err(wrong(faults)) }
 }
 
-fn json(body: &Bytes) -> Result<Data, Problem> {
+fn json<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|error| Problem::new(Kind::MalformedJson, format!("the body is not JSON: {error}")))
 }

@@ -169,6 +169,58 @@ pub async fn cancel_instance(
     Ok((StatusCode::ACCEPTED, Json(rooms.coordinator.instance(id)?)))
 }
 
+/// Suspends an instance: attempts that run end and what they give is kept, nothing new begins, and no time runs out until
+/// it is resumed. One that is suspended stays so.
+#[utoipa::path(post, path = "/v1/instances/{id}/suspend", tag = "instances",
+    params(("id" = String, Path, format = "uuid", description = "The instance's identifier.")),
+    responses(
+        (status = 202, description = "Suspended, durably; the instance as it stands.", body = InstanceSummary),
+        (status = 404, description = "`unknown-instance`."),
+        (status = 409, description = "`instance-ended`; `instance-suspended`: it cannot be taken up."),
+    ))]
+pub async fn suspend_instance(
+    State(rooms): State<Arc<Rooms>>,
+    InPath(id): InPath<InstanceId>,
+) -> Result<(StatusCode, Json<InstanceSummary>), Problem> {
+    rooms.coordinator.suspend(id, None).await?;
+    Ok((StatusCode::ACCEPTED, Json(rooms.coordinator.instance(id)?)))
+}
+
+/// Lets a suspended instance go on: what came meanwhile, and what time brought, takes effect now. One that could not be
+/// taken up is tried again. One that is not suspended goes on as it does.
+#[utoipa::path(post, path = "/v1/instances/{id}/resume", tag = "instances",
+    params(("id" = String, Path, format = "uuid", description = "The instance's identifier.")),
+    responses(
+        (status = 202, description = "It goes on; the instance as it stands.", body = InstanceSummary),
+        (status = 404, description = "`unknown-instance`."),
+        (status = 409, description = "`instance-ended`; `instance-suspended`: it still cannot be taken up."),
+    ))]
+pub async fn resume_instance(
+    State(rooms): State<Arc<Rooms>>,
+    InPath(id): InPath<InstanceId>,
+) -> Result<(StatusCode, Json<InstanceSummary>), Problem> {
+    rooms.coordinator.resume(id, None).await?;
+    Ok((StatusCode::ACCEPTED, Json(rooms.coordinator.instance(id)?)))
+}
+
+/// Lets a faulted instance go on from the task that failed, which begins anew; what was done before stays done. Limits do
+/// not count the time in between.
+#[utoipa::path(post, path = "/v1/instances/{id}/retry", tag = "instances",
+    params(("id" = String, Path, format = "uuid", description = "The instance's identifier.")),
+    responses(
+        (status = 202, description = "It goes on; the instance as it stands.", body = InstanceSummary),
+        (status = 404, description = "`unknown-instance`."),
+        (status = 409, description = "`instance-not-retried`: it has not faulted, failed at no task, or another \
+            instance runs it."),
+    ))]
+pub async fn retry_instance(
+    State(rooms): State<Arc<Rooms>>,
+    InPath(id): InPath<InstanceId>,
+) -> Result<(StatusCode, Json<InstanceSummary>), Problem> {
+    rooms.coordinator.retry(id, None).await?;
+    Ok((StatusCode::ACCEPTED, Json(rooms.coordinator.instance(id)?)))
+}
+
 /// Deletes an ended instance with its history.
 #[utoipa::path(delete, path = "/v1/instances/{id}", tag = "instances",
     params(("id" = String, Path, format = "uuid", description = "The instance's identifier.")),

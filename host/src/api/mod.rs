@@ -13,6 +13,7 @@ pub mod edge;
 pub mod events;
 pub mod extract;
 pub mod follow_ups;
+mod given_events;
 pub mod grants;
 pub mod instances;
 pub mod list;

@@ -76,6 +76,8 @@ pub enum Kind {
     PackInUse,
     /// The instance has not ended.
     InstanceNotEnded,
+    /// The instance cannot go on from a task that failed.
+    InstanceNotRetried,
     /// The instance has ended.
     InstanceEnded,
     /// The instance cannot be taken up.
@@ -102,7 +104,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::MalformedJson,
         Self::BrokenBody,
         Self::InvalidParameter,
@@ -128,6 +130,7 @@ impl Kind {
         Self::PackConflict,
         Self::PackInUse,
         Self::InstanceNotEnded,
+        Self::InstanceNotRetried,
         Self::InstanceEnded,
         Self::InstanceSuspended,
         Self::WorkflowNotAtHand,
@@ -185,6 +188,7 @@ impl Kind {
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
             Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
+            Self::InstanceNotRetried => ("instance-not-retried", 409, "The instance cannot be tried again"),
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
             Self::InstanceSuspended => ("instance-suspended", 409, "The instance is suspended"),
             Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
@@ -417,8 +421,9 @@ impl From<InstanceError> for Problem {
         let text = error.to_string();
         match error {
             InstanceError::NotFound(_) => Self::new(Kind::UnknownInstance, text),
-            InstanceError::NotEnded(_) => Self::new(Kind::InstanceNotEnded, text),
+            InstanceError::NotEnded(_) | InstanceError::Awaited(..) => Self::new(Kind::InstanceNotEnded, text),
             InstanceError::Ended(..) => Self::new(Kind::InstanceEnded, text),
+            InstanceError::NotRetried(..) => Self::new(Kind::InstanceNotRetried, text),
             InstanceError::Damaged(..) => Self::new(Kind::InstanceSuspended, text),
             InstanceError::NoProgram(..) => Self::new(Kind::WorkflowNotAtHand, text),
             InstanceError::BadCursor => Self::new(Kind::InvalidParameter, text),

@@ -19,6 +19,15 @@ pub(super) enum Command {
     /// Ask for an instance to be cancelled.
     #[command(after_help = "Example: orchctl instance cancel 0195b0c0-2f7e-7000-8000-000000000001")]
     Cancel(Id),
+    /// Suspend an instance: what is out ends, nothing new begins.
+    #[command(after_help = "Example: orchctl instance suspend 0195b0c0-2f7e-7000-8000-000000000001")]
+    Suspend(Id),
+    /// Let a suspended instance go on, or try again to take it up.
+    #[command(after_help = "Example: orchctl instance resume 0195b0c0-2f7e-7000-8000-000000000001")]
+    Resume(Id),
+    /// Let a faulted instance go on from the task that failed.
+    #[command(after_help = "Example: orchctl instance retry 0195b0c0-2f7e-7000-8000-000000000001")]
+    Retry(Id),
     /// Delete an instance that has ended, with its history.
     #[command(after_help = "Example: orchctl instance delete 0195b0c0-2f7e-7000-8000-000000000001")]
     Delete(Id),
@@ -126,6 +135,18 @@ impl Command {
             Self::Cancel(Id { id }) => {
                 let answer = client.post(&["instances", id, "cancel"], &json!({}), Default::default()).await?;
                 context.output.said(&format!("instance {id} is being cancelled"), &answer)
+            }
+            Self::Suspend(Id { id }) => {
+                let answer = client.post(&["instances", id, "suspend"], &json!({}), Default::default()).await?;
+                context.output.said(&format!("instance {id} is suspended"), &answer)
+            }
+            Self::Resume(Id { id }) => {
+                let answer = client.post(&["instances", id, "resume"], &json!({}), Default::default()).await?;
+                context.output.said(&format!("instance {id} goes on"), &answer)
+            }
+            Self::Retry(Id { id }) => {
+                let answer = client.post(&["instances", id, "retry"], &json!({}), Default::default()).await?;
+                context.output.said(&format!("instance {id} goes on from the task that failed"), &answer)
             }
             Self::Delete(Id { id }) => {
                 client.delete(&["instances", id], &[]).await?;

@@ -14,7 +14,7 @@ use super::handle::{Handle, InstanceError};
 use super::perform::{LogLevel, Observe as _};
 use super::start::{self, Start, StartError, Started};
 use super::view::{InstanceSummary, Status};
-use super::{Named, Shared, locked, query};
+use super::{Named, Shared, locked, query, recovery};
 use crate::definition::graph::{Callee, Program};
 use crate::journal::StoreError;
 use crate::machine::command::Call;
@@ -184,16 +184,31 @@ fn check_depth(shared: &Shared, parent: InstanceId) -> Result<(), Failure> {
     Err(fault(standard::RUNTIME, "too many workflows inside each other", detail))
 }
 
-/// Waits for a child's end. One that is suspended is waited for like any other: a person may resume it.
+/// Waits for a child's end.
 async fn ended(shared: &Shared, child: InstanceId) -> Result<InstanceSummary, StoreError> {
-    if let Some(live) = shared.live(child) {
-        live.ended.cancelled().await;
+    shared.over(child).await?.ok_or_else(|| StoreError(format!("instance {child} was deleted")))
+}
+
+/// The instance that runs this one and has not taken its end, durably: it would start another one in its place, should the
+/// server break down before it has.
+pub(super) async fn awaiting(
+    shared: &Arc<Shared>,
+    child: &InstanceSummary,
+) -> Result<Option<InstanceId>, InstanceError> {
+    let Some(Parent { instance, .. }) = child.parent else { return Ok(None) };
+    let runs = shared.summary(instance)?.is_some_and(|summary| !summary.status.is_final());
+    // One that cannot go on is deleted together with what it waits for; nothing would ever be decided otherwise.
+    if !runs || shared.damage_of(instance).is_some() {
+        return Ok(None);
     }
-    match shared.summary(child)? {
-        Some(summary) if !summary.status.is_final() => std::future::pending().await,
-        Some(summary) => Ok(summary),
-        None => Err(StoreError(format!("instance {child} was deleted"))),
-    }
+    // One whose beginning cannot be read keeps its key anyway.
+    let Ok(Some(Stamped { record: Record::Created(created), .. })) = query::first_record(shared, child.id) else {
+        return Ok(None);
+    };
+    let (state, program) = recovery::state_of(shared, instance).await.map_err(InstanceError::Unavailable)?;
+    let mut calls = state.errands().filter_map(|errand| state.call(&program, errand));
+    let awaits = calls.any(|call| created.start_key.as_deref() == Some(&hex::encode(key_of(&call))));
+    Ok(awaits.then_some(instance))
 }
 
 fn outcome(end: Result<InstanceSummary, StoreError>) -> Result<Success, Failure> {

@@ -46,7 +46,12 @@ impl Tasks {
         Self { program, state: State::new(id), views: BTreeMap::new(), open: BTreeSet::new() }
     }
 
-    pub(super) fn into_views(self) -> Vec<TaskView> {
+    pub(super) fn into_views(mut self) -> Vec<TaskView> {
+        if self.state.suspended().is_some() {
+            for id in std::mem::take(&mut self.open) {
+                self.change(ActivationId(id), |view| view.status = Status::Suspended);
+            }
+        }
         self.views.into_values().collect()
     }
 
@@ -98,6 +103,7 @@ impl Tasks {
             }
             Record::Caught { .. } => self.close_gone(at),
             Record::Ended { end } => self.close_all(end, at),
+            Record::Reopened { .. } => self.reopen(),
             _ => {}
         }
     }
@@ -188,6 +194,23 @@ impl Tasks {
         let status = if matches!(end, End::Faulted { .. }) { Status::Faulted } else { Status::Cancelled };
         for id in std::mem::take(&mut self.open) {
             self.change(ActivationId(id), |view| close(view, status, at));
+        }
+    }
+}
+
+impl Tasks {
+    /// Opens what is live again.
+    fn reopen(&mut self) {
+        let live: Vec<_> = self.state.live().collect();
+        for id in live {
+            self.change(id, |view| {
+                view.ended_at = None;
+                view.error = None;
+                view.status = Status::Running;
+            });
+            if self.views.contains_key(&id.0) {
+                self.open.insert(id.0);
+            }
         }
     }
 }

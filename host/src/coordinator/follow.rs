@@ -91,7 +91,9 @@ impl Follower {
     fn tell(&mut self, event: Event) -> Event {
         if let Event::Record { record, .. } = &event {
             self.told = record.seq;
-            self.over = matches!(record.record, Record::Ended { .. });
+            // It may have been reopened: then there is more to come, from the journal or from its new owner.
+            let reopened = !self.ahead.is_empty() || self.behind || self.shared.live(self.id).is_some();
+            self.over = matches!(record.record, Record::Ended { .. }) && !reopened;
         }
         event
     }

@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 
 use super::events::cloud_event::CloudEvent;
 use super::events::{self, Accepted, EventError};
-use super::live::Message;
+use super::live::{Live, Message};
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
-use super::{Shared, cleanup, follow, locked, query, store};
+use super::{Shared, child, cleanup, follow, locked, query, recovery, reopen, store};
 use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
@@ -45,6 +45,12 @@ pub enum InstanceError {
     /// Its workflow is not at hand, so that its tasks have no names.
     #[error("the tasks of instance {0} cannot be shown: {1}")]
     NoProgram(InstanceId, String),
+    /// It has ended, and the instance that runs it has not taken its end.
+    #[error("instance {0} has ended, but instance {1}, which runs it, has not taken its end; delete it after that")]
+    Awaited(InstanceId, InstanceId),
+    /// It cannot go on from a task that failed; the text says why.
+    #[error("instance {0} cannot be tried again: {1}")]
+    NotRetried(InstanceId, String),
     /// The cursor is none that a listing gave.
     #[error("the cursor is not one that a listing gave; leave it out to begin at the newest")]
     BadCursor,
@@ -64,7 +70,7 @@ impl From<StoreError> for InstanceError {
 pub struct Counters {
     /// Instances that have not ended, the suspended ones left out.
     pub live: usize,
-    /// Instances that cannot be taken up.
+    /// Instances that somebody suspended, or that cannot be taken up.
     pub suspended: usize,
     /// Attempts that run at the moment.
     pub attempts_running: usize,
@@ -163,14 +169,52 @@ impl Handle {
         let Some(live) = self.0.live(id) else { return Err(self.not_live(id)) };
         cleanup::before_cancelling(&self.0, id).await?;
         live.cancelling.store(true, Ordering::Relaxed);
-        let (stored, durable) = oneshot::channel();
-        let event = Happened::CancelRequested { by };
-        if live.mailbox.send(Message { event, stored }).await.is_err() {
-            return Err(self.not_live(id));
+        match deliver(&live, Happened::CancelRequested { by }).await {
+            true => Ok(()),
+            false => Err(self.not_live(id)),
         }
-        match durable.await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(self.not_live(id)),
+    }
+
+    /// Suspends an instance: attempts that are out end and what they give is kept, and nothing new begins. Durable on
+    /// return. One that is suspended stays so.
+    ///
+    /// # Errors
+    /// There is no such instance, it has ended, it cannot be taken up, or no work is taken.
+    pub async fn suspend(&self, id: InstanceId, by: Option<String>) -> Result<(), InstanceError> {
+        self.halt(id, true, Happened::SuspendRequested { by }).await
+    }
+
+    /// Lets a suspended instance go on; one that could not be taken up is tried again. Durable on return. One that is not
+    /// suspended goes on as it does.
+    ///
+    /// # Errors
+    /// As [`Self::suspend`].
+    pub async fn resume(&self, id: InstanceId, by: Option<String>) -> Result<(), InstanceError> {
+        self.0.check_open().map_err(InstanceError::Unavailable)?;
+        if recovery::try_again(&self.0, id).await {
+            tracing::info!(instance = %id, "an instance that could not be taken up is tried again");
+        }
+        self.halt(id, false, Happened::ResumeRequested { by }).await
+    }
+
+    /// Lets a faulted instance go on from the task that failed. Durable on return.
+    ///
+    /// # Errors
+    /// There is no such instance, it has not faulted, no task of it failed, its parent has taken its end, its history or
+    /// its workflow cannot be read, or no work is taken.
+    pub async fn retry(&self, id: InstanceId, by: Option<String>) -> Result<(), InstanceError> {
+        self.0.check_open().map_err(InstanceError::Unavailable)?;
+        reopen::reopen(&self.0, id, by).await
+    }
+
+    async fn halt(&self, id: InstanceId, suspended: bool, event: Happened) -> Result<(), InstanceError> {
+        self.0.check_open().map_err(InstanceError::Unavailable)?;
+        let Some(live) = self.0.live(id) else { return Err(self.not_live(id)) };
+        let is_so = || locked(&live.posture).suspended.is_some() == suspended;
+        // Somebody else may have asked for the same in the meantime.
+        match is_so() || deliver(&live, event).await || (is_so() && self.0.live(id).is_some()) {
+            true => Ok(()),
+            false => Err(self.not_live(id)),
         }
     }
 
@@ -198,7 +242,12 @@ impl Handle {
         if !summary.status.is_final() && self.0.damage_of(id).is_none() {
             return Err(InstanceError::NotEnded(id));
         }
-        self.delete_key(id).await?;
+        match child::awaiting(&self.0, &summary).await? {
+            Some(parent) if summary.status.is_final() => return Err(InstanceError::Awaited(id, parent)),
+            // Its key stays, so that the parent finds that it was deleted, and starts no other.
+            Some(_) => {}
+            None => self.delete_key(id).await?,
+        }
         for prefix in [keys::history(id), keys::logs(id)] {
             self.delete_all(prefix).await?;
         }
@@ -212,6 +261,7 @@ impl Handle {
         }
         self.commit(batch).await?;
         locked(&self.0.damaged).remove(&id);
+        self.0.moved.send_modify(|moves| *moves += 1);
         Ok(())
     }
 
@@ -315,9 +365,13 @@ impl Handle {
 
     /// How busy it is.
     pub fn counters(&self) -> Counters {
+        let (all, halted) = {
+            let live = locked(&self.0.live);
+            (live.len(), live.values().filter(|live| locked(&live.posture).suspended.is_some()).count())
+        };
         Counters {
-            live: locked(&self.0.live).len(),
-            suspended: locked(&self.0.damaged).len(),
+            live: all - halted,
+            suspended: halted + locked(&self.0.damaged).len(),
             attempts_running: self.0.attempts_max.saturating_sub(self.0.permits.available_permits()),
             started: self.0.started.load(Ordering::Relaxed),
             ended: self.0.ended.load(Ordering::Relaxed),
@@ -339,7 +393,38 @@ impl Handle {
     }
 }
 
+/// Tells an instance's task something; whether that is durable and has made a difference.
+async fn deliver(live: &Live, event: Happened) -> bool {
+    let (stored, durable) = oneshot::channel();
+    live.mailbox.send(Message { event, stored }).await.is_ok() && matches!(durable.await, Ok(Ok(())))
+}
+
 impl Shared {
+    /// Waits until an instance has ended or was deleted; nothing then in the second case. A suspended one is waited for: a
+    /// person may resume it.
+    pub(super) async fn over(&self, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
+        let mut moved = self.moved.subscribe();
+        loop {
+            moved.mark_unchanged();
+            let live = self.live(id);
+            match self.summary(id)? {
+                Some(summary) if !summary.status.is_final() => {}
+                over => return Ok(over),
+            }
+            let ended = async {
+                match live {
+                    Some(live) => live.ended.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ended => {}
+                // The sender lives as long as `self`.
+                _ = moved.changed() => {}
+            }
+        }
+    }
+
     /// Says why no work is taken, if that is so.
     pub(super) fn check_open(&self) -> Result<(), String> {
         match self.failed.get() {

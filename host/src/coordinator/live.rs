@@ -52,6 +52,8 @@ pub(super) struct Posture {
     pub(super) status: Status,
     pub(super) updated_at: Timestamp,
     pub(super) waits: Vec<Waiting>,
+    /// Since when it is suspended, if it is.
+    pub(super) suspended: Option<Timestamp>,
 }
 
 /// An instance that cannot be taken up.
@@ -65,8 +67,13 @@ impl Posture {
     pub(super) fn of(state: &State) -> Self {
         let waits: Vec<_> = state.waits().collect();
         let idle = waits.iter().all(|wait| !matches!(wait, Waiting::Call { .. }));
-        let status = if idle && !state.is_busy() { Status::Waiting } else { Status::Running };
-        Self { status, updated_at: state.at(), waits }
+        let suspended = state.suspended();
+        let status = match suspended {
+            Some(_) => Status::Suspended,
+            None if idle && !state.is_busy() => Status::Waiting,
+            None => Status::Running,
+        };
+        Self { status, updated_at: state.at(), waits, suspended }
     }
 }
 
@@ -98,7 +105,10 @@ impl Live {
         let posture = locked(&self.posture);
         summary.status = posture.status;
         summary.updated_at = posture.updated_at;
-        let told: Vec<_> = posture.waits.iter().take(WAITS_TOLD_MAX).map(|wait| self.sentence(*wait)).collect();
+        let suspended =
+            posture.suspended.map(|since| format!("is suspended since {} until it is resumed", seconds(since)));
+        let waits = posture.waits.iter().take(WAITS_TOLD_MAX).map(|wait| self.sentence(*wait));
+        let told: Vec<_> = suspended.into_iter().chain(waits).collect();
         summary.waiting_for = (!told.is_empty()).then(|| told.join("; "));
     }
 

@@ -22,6 +22,7 @@ pub mod perform;
 mod programs;
 mod query;
 mod recovery;
+mod reopen;
 mod runner;
 mod sandboxed;
 mod schedule;
@@ -36,7 +37,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -121,6 +122,8 @@ struct Shared {
     /// A std mutex, as for the other maps: it is held for a look or an insertion, never across an await.
     live: Mutex<BTreeMap<InstanceId, Arc<Live>>>,
     damaged: Mutex<BTreeMap<InstanceId, Damaged>>,
+    /// Told whenever an instance was deleted, or one that could not be taken up was tried again.
+    moved: watch::Sender<u64>,
     /// Gives identifiers that sort by time, within one millisecond too.
     identifiers: Mutex<uuid::ContextV7>,
     stop: CancellationToken,
@@ -149,6 +152,7 @@ impl Shared {
             mail: Arc::new(mail),
             live: Mutex::default(),
             damaged: Mutex::default(),
+            moved: watch::Sender::new(0),
             identifiers: Mutex::new(uuid::ContextV7::new()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -45,6 +45,25 @@ pub(super) async fn recover(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
 }
 
+/// Tries once more to take up an instance that could not be; false where it is none of those.
+pub(super) async fn try_again(shared: &Arc<Shared>, id: InstanceId) -> bool {
+    // Whoever takes it off the list is the only one to take it up.
+    if locked(&shared.damaged).remove(&id).is_none() {
+        return false;
+    }
+    take_up(shared, id).await;
+    shared.moved.send_modify(|moves| *moves += 1);
+    true
+}
+
+/// An instance's state as it is durable now, with its workflow.
+pub(super) async fn state_of(shared: &Arc<Shared>, id: InstanceId) -> Result<(State, Arc<Program>), String> {
+    let reader = shared.clone();
+    let loaded = tokio::task::spawn_blocking(move || load(&*reader.journal, &*reader.programs, id)).await;
+    let loaded = loaded.map_err(|error| format!("read its journal: {error}"))?;
+    loaded.map(|recovered| (recovered.state, recovered.program)).map_err(|damaged| damaged.why)
+}
+
 async fn take_up(shared: &Arc<Shared>, id: InstanceId) {
     let reader = shared.clone();
     let loaded = tokio::task::spawn_blocking(move || load(&*reader.journal, &*reader.programs, id)).await;
@@ -68,8 +87,11 @@ fn go_on(shared: &Arc<Shared>, recovered: Recovered) {
 
 fn load(journal: &dyn Journal, programs: &dyn Programs, id: InstanceId) -> Result<Recovered, Damaged> {
     let lost = |why: String| Damaged { why, pack: None };
-    let summary = store::summary(journal, id).map_err(|error| lost(error.to_string()))?;
+    let summary = store::summary(journal, id).map_err(|error| lost(format!("read its summary: {error}")))?;
     let summary = summary.ok_or_else(|| lost("its summary is gone".to_owned()))?;
+    if summary.id != id {
+        return Err(lost(format!("its summary is that of instance {}", summary.id)));
+    }
     let pack = Some((summary.pack.clone(), summary.pack_version.clone()));
     let mut fold = Fold { programs, state: State::new(id), program: None };
     let folded = fold.read(journal, id);

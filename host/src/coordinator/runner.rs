@@ -131,7 +131,8 @@ impl Runner {
         if records.is_empty() {
             return Ok(());
         }
-        let batch = self.batch(records).map_err(|error| self.lost(&error))?;
+        // Should the store itself have failed, the next commit of anybody says so.
+        let batch = self.batch(records).map_err(|error| Stop::Damaged(error.to_string()))?;
         let told = self.lifecycle.take(&self.live.program, records);
         match self.shared.mail.commit(batch, told).await {
             Ok(()) => {}

@@ -162,7 +162,10 @@ mod tests {
     use crate::sandbox::SandboxConfig;
 
     fn open(folder: &Path) -> Sandboxed {
-        let journal = Arc::new(MemoryJournal::new());
+        open_over(Arc::new(MemoryJournal::new()), folder)
+    }
+
+    fn open_over(journal: Arc<MemoryJournal>, folder: &Path) -> Sandboxed {
         let secrets = SecretStore::open(journal.clone(), &folder.join("key")).unwrap();
         let connections = Connections::open(journal.clone(), secrets.clone()).unwrap();
         let cache_dir = folder.join("cache");
@@ -175,8 +178,14 @@ mod tests {
     }
 
     async fn install(rooms: &Sandboxed, manifest: &str) {
+        install_with(rooms, &[("pack.yaml", manifest)]).await;
+    }
+
+    async fn install_with(rooms: &Sandboxed, files: &[(&str, &str)]) {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("pack.yaml"), manifest).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let archive = crate::pack::archive::write(&Directory::open(folder.path()).unwrap()).unwrap();
         rooms.catalog.install_archive(archive.into()).await.unwrap();
     }
@@ -196,6 +205,54 @@ mod tests {
         };
         let (pack, version) = (PackName::parse("demo").unwrap(), semver::Version::new(1, 0, 0));
         Attempt { instance: InstanceId(uuid::Uuid::nil()), pack, version, reference: "/do/0/a".to_owned(), call }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_opened_where_the_request_leaves_and_stands_nowhere_in_the_journal() {
+        use crate::coordinator::{Coordinator, InstalledPrograms, Parts, Start};
+        use crate::journal::{Journal as _, Scan};
+        const VALUE: &str = "s3cr3t-v4lue-of-the-token";
+        let double = Double::start(|asked| answer(json!({ "got": asked.field("x-key") }))).await;
+        let (folder, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
+        let rooms = open_over(journal.clone(), folder.path());
+        let host = format!("http://{}", double.host);
+        let manifest = format!(
+            "format: 1\nname: demo\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nworkflows: [w.yaml]\n\
+             secrets: {{ token: {{ description: for the test }} }}\nuses: {{ hosts: ['{host}'], secrets: [token] }}\n"
+        );
+        let workflow = format!(
+            "document: {{ dsl: '1.0.3', namespace: demo, name: w, version: '1.0.0' }}\nuse: {{ secrets: [token] }}\ndo:\n\
+             - ask: {{ call: http, with: {{ method: get, endpoint: '{}', headers: {{ X-Key: '${{ $secrets.token }}' }} }} }}\n",
+            double.url("/x")
+        );
+        install_with(&rooms, &[("pack.yaml", &manifest), ("w.yaml", &workflow)]).await;
+        rooms.secrets.put(&crate::model::SecretName::parse("token").unwrap(), VALUE.as_bytes()).await.unwrap();
+        let pack = PackName::parse("demo").unwrap();
+        let grants = serde_json::from_value(json!({ "hosts": [host], "secrets": { "token": "token" } })).unwrap();
+        rooms.catalog.put_grants(&pack, grants).await.unwrap();
+        let handle = Coordinator::start(Parts {
+            journal: journal.clone(),
+            clock: Arc::new(SystemClock),
+            programs: Arc::new(InstalledPrograms(rooms.catalog.clone())),
+            perform: Arc::new(rooms),
+            evaluator: Arc::new(Plain),
+            random: Box::new(|| 0.5),
+            attempts_max: 8,
+            events: Default::default(),
+        })
+        .await
+        .unwrap();
+        let workflow = crate::model::WorkflowName::parse("w").unwrap();
+        let (version, service, name, idempotency_key) = (None, None, None, None);
+        let start = Start { pack, version, workflow, service, name, input: json!({}), idempotency_key };
+        let id = handle.start(start).await.unwrap().summary.id;
+        let summary = handle.wait(id, SignedDuration::from_secs(60)).await.unwrap();
+        assert_eq!(summary.output, Some(json!({ "got": "***" })), "{:?}", summary.error);
+        assert_eq!(double.requests()[0].field("x-key"), VALUE, "the other side got it");
+        for row in journal.scan(Scan::prefix(Vec::new(), usize::MAX)).unwrap() {
+            let found = row.value.windows(VALUE.len()).any(|part| part == VALUE.as_bytes());
+            assert!(!found, "{}", String::from_utf8_lossy(&row.key));
+        }
     }
 
     #[tokio::test]

@@ -121,9 +121,13 @@ fn given(input: Json) -> Json {
 /// What a child's key asks for: the key stands for one call with recorded arguments, whatever its name leads to by now.
 const CHILD: &str = "child";
 
-/// The child that this call's key has started, if it has.
+/// The child that this call's key has started, if it has. One that was deleted before its end is not started again.
 pub(super) fn find_child(shared: &Shared, key: [u8; 32]) -> Result<Option<Started>, StartError> {
-    replay(shared, &Key { hash: key, request: CHILD.to_owned() })
+    let found = replay(shared, &Key { hash: key, request: CHILD.to_owned() })?;
+    match (&found, shared.journal.get(&keys::start(&key))?) {
+        (None, Some(_)) => Err(StartError::Unusable("its instance was deleted before it had ended".to_owned())),
+        _ => Ok(found),
+    }
 }
 
 async fn started(

@@ -112,7 +112,7 @@ pub(super) fn records<E: From<StoreError>>(
         position = Some(last.key.clone());
         let full = rows.len() == ROWS_AT_ONCE;
         for row in rows {
-            let records: Vec<Stamped> = row::decode(&row.value)?;
+            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
             for record in records {
                 if record.seq > after && !show(record)? {
                     return Ok(());
@@ -123,6 +123,12 @@ pub(super) fn records<E: From<StoreError>>(
             return Ok(());
         }
     }
+}
+
+/// Says which row of a history cannot be read.
+fn which(key: &[u8], error: &StoreError) -> StoreError {
+    let first = keys::number_of(key).unwrap_or_default();
+    StoreError(format!("read the row of its history that begins with record {first}: {error}"))
 }
 
 /// The key just before the row that holds record `seq`, to scan from.

@@ -64,6 +64,7 @@ impl State {
             (Stage::Created, Record::Started { .. } | Record::CancelAsked { .. } | Record::Ended { .. }) => Ok(()),
             (Stage::Created, _) => Err("the workflow has not started"),
             (_, Record::Started { .. }) => Err("the workflow was started before"),
+            (Stage::Ended, Record::Reopened { .. }) => Ok(()),
             (Stage::Ended, _) => Err("the instance has ended"),
             (Stage::Running, _) => Ok(()),
         }
@@ -108,6 +109,9 @@ impl State {
             }
             Record::Handled { activation, output, context } => self.handled(*activation, output, context.as_ref()),
             Record::Emitted { activation, event } => self.emitted(program, *activation, event),
+            Record::Suspended { .. } => self.suspend(at),
+            Record::Resumed { .. } => self.resume(),
+            Record::Reopened { .. } => self.reopen(at),
             Record::CancelAsked { .. } => self.cancel_asked(),
             Record::Ended { end } => self.ended(end),
         }
@@ -321,6 +325,7 @@ impl State {
     }
 
     fn failed(&mut self, id: ActivationId, error: &ErrorObject) -> Legal {
+        self.keep_wreck(id);
         let live = self.live_mut(id)?;
         let (parent, lane, not_before) = (live.parent, live.lane, live.not_before());
         self.remove(id);
@@ -348,6 +353,7 @@ impl State {
         block.inside = Inside::Running;
         block.tried_at = at;
         block.stage = due.map_or(BlockStage::Body, BlockStage::Delay);
+        self.wreck = None;
         self.remove_children(id);
         if due.is_none() {
             self.enter_body(program, id)?;
@@ -365,6 +371,7 @@ impl State {
             }
             None => block.stage = BlockStage::Passed,
         }
+        self.wreck = None;
         self.remove_children(id);
         let live = self.live_mut(id)?;
         let input = live.input.clone();
@@ -395,6 +402,12 @@ impl State {
             End::Completed { .. } if !matches!(self.way_out, Some(WayOut::Done(_))) => {
                 return Err("it completes although its work has not ended well");
             }
+            End::Completed { .. } | End::Cancelled => self.wreck = None,
+            // An error that is no task's, such as the workflow's own time limit: there is no task to go on from.
+            End::Faulted { .. } if !matches!(self.way_out, Some(WayOut::Failed(_))) => self.wreck = None,
+            _ => {}
+        }
+        match end {
             End::Cancelled if !self.cancelling => return Err("nobody asked to cancel it"),
             _ => {}
         }
@@ -474,7 +487,7 @@ impl State {
         self.way_out = Some(way_out);
     }
 
-    fn remove(&mut self, id: ActivationId) {
+    pub(super) fn remove(&mut self, id: ActivationId) {
         self.remove_children(id);
         self.activations.remove(&id);
     }

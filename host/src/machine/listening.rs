@@ -76,6 +76,15 @@ impl State {
         Ok(())
     }
 
+    /// What the correlations of a live activation that listens expect, by key.
+    pub fn expects_of(&self, id: ActivationId) -> &BTreeMap<String, Json> {
+        static NOTHING: BTreeMap<String, Json> = BTreeMap::new();
+        match self.activations.get(&id).map(|live| &live.body) {
+            Some(Body::Listening(listening)) => &listening.expects,
+            _ => &NOTHING,
+        }
+    }
+
     /// No activation sees the event again.
     pub(super) fn consume(&mut self, number: u64) {
         self.consumed.insert(number);

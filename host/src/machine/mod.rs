@@ -8,7 +8,9 @@ mod listening;
 use crate::definition::duration;
 pub mod next;
 pub mod record;
+mod reopening;
 pub mod state;
+mod suspension;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

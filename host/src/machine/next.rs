@@ -82,6 +82,21 @@ pub enum Event {
     },
     /// Time has passed.
     WakeUp,
+    /// Somebody wants nothing new to begin.
+    SuspendRequested {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
+    /// Somebody wants the instance to go on.
+    ResumeRequested {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
+    /// Somebody wants a faulted instance to go on from the task that failed.
+    RetryRequested {
+        /// Who, as far as it is known.
+        by: Option<String>,
+    },
     /// Somebody wants the instance cancelled.
     CancelRequested {
         /// Who, as far as it is known.
@@ -125,20 +140,21 @@ pub fn advance(
 }
 
 /// One go of deciding.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     program: &'a Program,
     evaluator: &'a dyn Evaluate,
     moment: Moment,
-    state: &'a mut State,
+    pub(super) state: &'a mut State,
     records: Vec<Stamped>,
 }
 
 impl Turn<'_> {
     fn take(&mut self, event: Event) {
-        if self.state.stage == Stage::Ended {
+        if self.state.stage == Stage::Ended && !matches!(event, Event::RetryRequested { .. }) {
             return;
         }
         match event {
+            Event::RetryRequested { by } => self.retry_requested(by),
             Event::Start | Event::WakeUp => {}
             Event::EventArrived { number, event } => self.event_arrived(number, &event),
             Event::Recovered => self.resume_calls(),
@@ -150,6 +166,8 @@ impl Turn<'_> {
             Event::SecretRevealed { activation, attempt, secret } => {
                 self.if_calling(activation, attempt, Record::SecretRevealed { activation, attempt, secret });
             }
+            Event::SuspendRequested { by } => self.suspend_requested(by),
+            Event::ResumeRequested { by } => self.resume_requested(by),
             Event::CancelRequested { by } if !self.state.cancelling => self.push(Record::CancelAsked { by }),
             Event::CancelRequested { .. } => {}
         }
@@ -158,13 +176,16 @@ impl Turn<'_> {
     /// Goes on until only the outside can: first all that is decided by data, then what is due by time. Limits that a
     /// shielded task held back fire as soon as it has ended.
     fn settle(&mut self) {
+        if self.state.suspended.is_some() && !self.state.cancelling {
+            return;
+        }
         while self.records.len() < RECORDS_AT_ONCE_MAX {
             let Some(records) = self.held_back().or_else(|| self.next()).or_else(|| self.ring()) else { return };
             records.into_iter().for_each(|record| self.push(record));
         }
     }
 
-    fn push(&mut self, record: Record) {
+    pub(super) fn push(&mut self, record: Record) {
         let stamped = Stamped { seq: self.state.seq + 1, at: self.moment.now, record };
         self.state.apply(self.program, &stamped).expect("a decision is legal in the state it was made for");
         self.records.push(stamped);

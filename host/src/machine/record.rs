@@ -220,13 +220,31 @@ pub enum Record {
         /// The error, bound for the handler.
         error: ErrorObject,
     },
+    /// Somebody suspended the instance: what is out ends and is kept, nothing new begins.
+    Suspended {
+        /// Who, as far as it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// Somebody let a suspended instance go on.
+    Resumed {
+        /// Who, as far as it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// Somebody asked to cancel the instance.
     CancelAsked {
         /// Who, as far as it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
-    /// The instance is over. Always the last.
+    /// Somebody let a faulted instance go on from the task that failed.
+    Reopened {
+        /// Who, as far as it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// The instance is over. The last, unless it is reopened.
     Ended {
         /// How.
         #[serde(flatten)]

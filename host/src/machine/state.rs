@@ -12,6 +12,7 @@ use super::command::{Call, Command};
 use super::lanes::Lanes;
 use super::listening::Listening;
 use super::record::{ActivationId, End, TryLimits, present};
+use super::reopening::Wreck;
 use crate::definition::graph::{Duration, Each, NodeId, NodeKind, Program, Retry};
 use crate::model::{ErrorObject, Failure, InstanceId, Json, OutsideResource};
 
@@ -30,11 +31,17 @@ pub struct State {
     pub(super) activations: BTreeMap<ActivationId, Activation>,
     pub(super) activations_made: u64,
     pub(super) cancelling: bool,
+    /// Since when nothing new begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) suspended: Option<Timestamp>,
     /// A shielded task has just ended: the limits that it held back come before anything else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) released: bool,
     pub(super) way_out: Option<WayOut>,
     pub(super) end: Option<End>,
+    /// What stood when the newest task failed whose error was not caught.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) wreck: Option<Box<Wreck>>,
     pub(super) ledger: Vec<LedgerEntry>,
     /// The inbox numbers of the events it consumed, the newest [`CONSUMED_MAX`].
     pub(super) consumed: BTreeSet<u64>,
@@ -255,9 +262,11 @@ impl State {
             activations: BTreeMap::new(),
             activations_made: 0,
             cancelling: false,
+            suspended: None,
             released: false,
             way_out: None,
             end: None,
+            wreck: None,
             ledger: Vec::new(),
             consumed: BTreeSet::new(),
         }
@@ -327,6 +336,7 @@ impl State {
         match self.stage {
             Stage::Unborn | Stage::Ended => false,
             Stage::Created => true,
+            Stage::Running if self.suspended.is_some() => self.cancelling,
             Stage::Running => {
                 self.cancelling
                     || self.way_out.is_some()
@@ -376,6 +386,9 @@ impl State {
     pub fn wake(&self, program: &Program) -> Option<Timestamp> {
         if self.is_busy() {
             return Some(self.at);
+        }
+        if self.suspended.is_some() {
+            return None;
         }
         self.alarms(program).map(|alarm| alarm.due).min()
     }

@@ -5,6 +5,7 @@
 //! It starts nothing and runs nothing. Grants are in `grants`, the way in and out in `catalog/change.rs`.
 
 mod change;
+mod scheduled;
 mod store;
 
 use std::collections::BTreeMap;
@@ -178,7 +179,7 @@ impl Catalog {
         let store = Store::open(folder)?;
         let mut state = State::default();
         for pack in rows::<Pack>(journal.as_ref(), crate::journal::keys::packs())? {
-            state.add(Arc::new(pack.1));
+            state.add(Arc::new(scheduled::complete(&store, pack.1)));
         }
         state.grants = super::grants::read_all(journal.as_ref())?;
         store.sweep(&state.all().map(|pack| pack.digest).collect())?;

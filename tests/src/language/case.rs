@@ -1,5 +1,6 @@
 //! What a case says: a workflow, its input, what the outside answers, and what must come of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -35,6 +36,18 @@ pub struct Case {
     /// When somebody cancels the instance.
     #[serde(default)]
     pub cancel_at: Option<Point>,
+    /// When somebody suspends the instance, resumes it, suspends it again, and so on.
+    #[serde(default)]
+    pub pauses: Vec<Point>,
+    /// The secrets that `$secrets` refers to, by name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    /// Somebody is told what happens.
+    #[serde(default)]
+    pub sink: Option<Told>,
+    /// So long the time of a schedule passes, ISO 8601.
+    #[serde(default)]
+    pub runs: Option<String>,
     /// What every draw of chance gives.
     #[serde(default = "half")]
     pub chance: f64,
@@ -50,6 +63,15 @@ pub struct Case {
 
 fn half() -> f64 {
     0.5
+}
+
+/// Who is told what happens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// What is answered at first; then everything is taken.
+    #[serde(default)]
+    pub refuses: Vec<u16>,
 }
 
 /// What one call gets.
@@ -77,6 +99,15 @@ pub struct Reply {
     /// It answers every call that fits.
     #[serde(default)]
     pub always: bool,
+    /// The checkpoints that it stores before it answers. An attempt that is given one of them goes on behind it.
+    #[serde(default)]
+    pub saves: Vec<Json>,
+    /// What a probe finds: `done` (with `found`), `not-done` or `unknown`. Otherwise it finds the truth.
+    #[serde(default)]
+    pub probe: Option<String>,
+    /// The output that a probe finds.
+    #[serde(default)]
+    pub found: Json,
 }
 
 /// How a call fails.
@@ -147,6 +178,15 @@ pub struct Expect {
     /// The events published, in order; only the members named are compared.
     #[serde(default)]
     pub emitted: Option<Vec<Json>>,
+    /// The calls as they leave, with secrets opened, in order of their keys.
+    #[serde(default)]
+    pub opened: Option<Vec<CallExpected>>,
+    /// What the sink is told, in order: `workflow.started`, `task.created /do/0/a`, `com.example.emitted`.
+    #[serde(default)]
+    pub told: Option<Vec<String>>,
+    /// The instances that the schedule started.
+    #[serde(default)]
+    pub fires: Option<Vec<Fire>>,
     /// From birth to end, ISO 8601.
     #[serde(default)]
     pub took: Option<String>,
@@ -156,6 +196,17 @@ pub struct Expect {
     /// The definition is taken with these warnings and no other.
     #[serde(default)]
     pub warned: Option<Vec<Finding>>,
+}
+
+/// An instance that a schedule started.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fire {
+    /// How long after the birth of the schedule, ISO 8601.
+    pub at: String,
+    /// Its input.
+    #[serde(default, deserialize_with = "present")]
+    pub input: Option<Json>,
 }
 
 /// Which error; members that are absent are not compared.
@@ -301,7 +352,7 @@ pub fn load(folder: &Path) -> anyhow::Result<Vec<Case>> {
 }
 
 fn check(case: &Case) -> anyhow::Result<()> {
-    let points = case.events.iter().map(|arrival| &arrival.at).chain(&case.cancel_at);
+    let points = case.events.iter().map(|arrival| &arrival.at).chain(&case.cancel_at).chain(&case.pauses);
     for point in points {
         point.check().with_context(|| case.title())?;
     }
@@ -311,14 +362,20 @@ fn check(case: &Case) -> anyhow::Result<()> {
         if answers != 1 {
             bail!("{}: a reply `gives`, `fails` or `hangs`", case.title());
         }
+        if reply.probe.as_deref().is_some_and(|probe| !matches!(probe, "done" | "not-done" | "unknown")) {
+            bail!("{}: a probe finds `done`, `not-done` or `unknown`", case.title());
+        }
         if let Some(takes) = &reply.takes {
             duration(takes).with_context(|| case.title())?;
         }
     }
     let expect = &case.expect;
-    let judged = [expect.status.is_some(), expect.refused.is_some(), expect.warned.is_some()];
+    let judged = [expect.status.is_some(), expect.refused.is_some(), expect.warned.is_some(), expect.fires.is_some()];
     if !judged.contains(&true) {
-        bail!("{}: a case expects a `status`, or to be `refused` or `warned`", case.title());
+        bail!("{}: a case expects a `status`, `fires`, or to be `refused` or `warned`", case.title());
+    }
+    if expect.told.is_some() != case.sink.is_some() || expect.fires.is_some() != case.runs.is_some() {
+        bail!("{}: `sink` goes with `told`, and `runs` with `fires`", case.title());
     }
     Ok(())
 }

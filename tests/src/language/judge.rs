@@ -5,11 +5,11 @@ use orchestrator_host::definition::graph::{NodeKind, Program};
 use orchestrator_host::machine::record::{ActivationId, End, Record, Stamped};
 use orchestrator_host::model::{ErrorObject, Json};
 
-use super::case::{CallExpected, Case, ErrorExpected, duration};
+use super::case::{CallExpected, Case, ErrorExpected, Fire, duration};
 use super::world;
 
 /// What came of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// The last status.
     pub status: String,
@@ -25,6 +25,10 @@ pub struct Outcome {
     pub emitted: Vec<Json>,
     /// From birth to the last record.
     pub took: SignedDuration,
+    /// What the sink was told, each event once; absent where there is none.
+    pub told: Option<Vec<String>>,
+    /// The instances that a schedule started: when after its birth, and their inputs.
+    pub fires: Option<Vec<(SignedDuration, Json)>>,
 }
 
 /// How strictly a run is judged.
@@ -41,15 +45,7 @@ pub fn outcome(program: &Program, records: &[Stamped]) -> Outcome {
     let mut nodes = std::collections::BTreeMap::new();
     let first = records.first().map_or(super::birth(), |first| first.at);
     let last = records.last().map_or(first, |last| last.at);
-    let mut read = Outcome {
-        status: "waiting".to_owned(),
-        output: None,
-        error: None,
-        tasks: Vec::new(),
-        calls: Vec::new(),
-        emitted: Vec::new(),
-        took: last.duration_since(first),
-    };
+    let mut read = Outcome { status: "waiting".to_owned(), took: last.duration_since(first), ..Outcome::default() };
     for stamped in records {
         match &stamped.record {
             Record::Entered(entered) => {
@@ -149,6 +145,12 @@ pub fn complaints(case: &Case, got: &Outcome, order: Order) -> Vec<String> {
         let fits = wanted.len() == got.emitted.len() && each_finds_one(wanted, &got.emitted, order, holds);
         compare("emitted", format!("{wanted:?}"), fits, format!("{:?}", got.emitted));
     }
+    if let (Some(wanted), Some(told)) = (&expect.told, &got.told) {
+        compare("told", format!("{wanted:#?}"), wanted == told, format!("{told:#?}"));
+    }
+    if let (Some(wanted), Some(fires)) = (&expect.fires, &got.fires) {
+        compare("fires", format!("{wanted:?}"), same_fires(wanted, fires), format!("{fires:?}"));
+    }
     if let Some(wanted) = &expect.took {
         let fits = duration(wanted).is_ok_and(|wanted| wanted == got.took);
         compare("took", wanted.clone(), fits, format!("{:#}", got.took));
@@ -200,6 +202,20 @@ fn same_error(wanted: &ErrorExpected, got: &ErrorObject) -> bool {
         && text(&wanted.title, &got.title)
         && text(&wanted.detail, &got.detail)
         && part(&wanted.detail_has)
+}
+
+fn same_fires(wanted: &[Fire], got: &[(SignedDuration, Json)]) -> bool {
+    let fits = |(wanted, got): (&Fire, &(SignedDuration, Json))| {
+        duration(&wanted.at).is_ok_and(|at| at == got.0)
+            && wanted.input.as_ref().is_none_or(|input| holds(input, &got.1))
+    };
+    wanted.len() == got.len() && wanted.iter().zip(got).all(fits)
+}
+
+/// What of the calls as they left is not as the case wants it.
+pub fn complaints_about_calls(case: &Case, opened: &[(String, Json)]) -> Vec<String> {
+    let wrong = case.expect.opened.iter().filter(|wanted| !same_calls(wanted, opened, Order::Any));
+    wrong.map(|wanted| format!("opened: expected {wanted:?}, got {opened:?}")).collect()
 }
 
 fn same_calls(wanted: &[CallExpected], got: &[(String, Json)], order: Order) -> bool {

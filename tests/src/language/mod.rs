@@ -2,14 +2,18 @@
 //! expressions and the real engine. How a case is written is told in `tests/language/README.md`.
 
 pub mod case;
+pub mod client;
 pub mod coordinated;
 pub mod declared;
+pub mod doomed;
 pub mod judge;
 pub mod killed;
 pub mod mutant;
 pub mod prepared;
 pub mod pure;
 pub mod quiet;
+pub mod sink;
+pub mod struck;
 pub mod world;
 
 /// The hour at which every instance of the suite is born.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
+use orchestrator_host::coordinator::perform::Finding;
 use orchestrator_host::definition::evaluate::Evaluate;
 use orchestrator_host::definition::graph::{NodeKind, Program};
 use orchestrator_host::machine::Moment;
 use orchestrator_host::machine::next::{self, Event, Found};
 use orchestrator_host::machine::record::{Created, Record, Stamped};
 use orchestrator_host::machine::state::{Errand, State};
-use orchestrator_host::model::{Failure, InstanceId, PackName, Problem, Reaction};
+use orchestrator_host::model::{InstanceId, PackName};
 
 use super::case::{Case, Fails, Reply};
 use super::judge::{self, Outcome};
@@ -71,12 +72,15 @@ pub struct Run<'a> {
     /// Which event of the case arrived after how many records.
     pub arrived: Vec<(usize, u64)>,
     cancelled: bool,
+    /// So many of the requests to suspend and to resume were made.
+    paused: usize,
     now: Timestamp,
 }
 
 enum Thing {
     Answer(Errand),
     Arrival(usize),
+    Pause,
     Cancel,
 }
 
@@ -99,6 +103,7 @@ impl<'a> Run<'a> {
             records: Vec::new(),
             arrived: Vec::new(),
             cancelled: false,
+            paused: 0,
             now: super::birth(),
         }
     }
@@ -119,6 +124,7 @@ impl<'a> Run<'a> {
         self.now = records.last().map_or(self.now, |last| last.at);
         for stamped in &records {
             self.cancelled |= matches!(stamped.record, Record::CancelAsked { .. });
+            self.paused += usize::from(matches!(stamped.record, Record::Suspended { .. } | Record::Resumed { .. }));
         }
         self.records = records.clone();
         self.note(&records);
@@ -214,13 +220,15 @@ impl<'a> Run<'a> {
         };
         let arrivals = self.open_arrivals().filter(|place| due(&self.case.events[*place].at)).map(Thing::Arrival);
         let cancel = self.case.cancel_at.iter().filter(|point| !self.cancelled && due(point)).map(|_| Thing::Cancel);
-        answers.chain(arrivals).chain(cancel).collect()
+        let pause = self.case.pauses.get(self.paused).filter(|point| due(point)).map(|_| Thing::Pause);
+        pause.into_iter().chain(answers).chain(arrivals).chain(cancel).collect()
     }
 
     fn due_when_waiting(&self) -> Option<Thing> {
         let arrival = self.open_arrivals().find(|place| self.case.events[*place].at.is("waiting")).map(Thing::Arrival);
         let cancel = self.case.cancel_at.iter().find(|point| !self.cancelled && point.is("waiting"));
-        arrival.or_else(|| cancel.map(|_| Thing::Cancel))
+        let pause = self.case.pauses.get(self.paused).filter(|point| point.is("waiting")).map(|_| Thing::Pause);
+        pause.or(arrival).or_else(|| cancel.map(|_| Thing::Cancel))
     }
 
     fn open_arrivals(&self) -> impl Iterator<Item = usize> + '_ {
@@ -238,7 +246,8 @@ impl<'a> Run<'a> {
         let answers = self.state.errands().filter_map(|errand| self.ready(errand));
         let sent = self.open_arrivals().filter_map(|place| self.case.events[place].at.time());
         let cancel = self.case.cancel_at.iter().filter(|_| !self.cancelled).filter_map(super::case::Point::time);
-        let next = answers.chain(sent).chain(cancel).chain(self.state.wake(self.program)).min();
+        let pause = self.case.pauses.get(self.paused).and_then(super::case::Point::time);
+        let next = answers.chain(sent).chain(cancel).chain(pause).chain(self.state.wake(self.program)).min();
         if let Some(next) = next {
             self.now = self.now.max(next);
         }
@@ -252,6 +261,14 @@ impl<'a> Run<'a> {
                 self.arrived.push((place, self.state.seq()));
                 self.offer(place)
             }
+            Thing::Pause => {
+                self.paused += 1;
+                let asked = match self.paused % 2 {
+                    1 => Event::SuspendRequested { by: None },
+                    _ => Event::ResumeRequested { by: None },
+                };
+                self.advance(asked)
+            }
             Thing::Cancel => {
                 self.cancelled = true;
                 self.advance(Event::CancelRequested { by: None })
@@ -261,16 +278,21 @@ impl<'a> Run<'a> {
 
     fn answer(&mut self, errand: Errand) -> anyhow::Result<()> {
         let call = self.state.call(self.program, errand).context("an errand that is out has a call")?;
-        let called = self.world.calls.get(&call.key).context("a call without an intent")?;
+        let called = self.world.calls.get_mut(&call.key).context("a call without an intent")?;
         let (activation, attempt) = (errand.activation, errand.attempt);
         if errand.probe {
-            let found = match (&called.reply, called.performed) {
-                (Ok(success), 1..) => Found::Done(success.clone()),
-                _ => Found::NotDone,
+            let found = match called.found() {
+                Finding::Done(success) => Found::Done(success),
+                Finding::NotDone => Found::NotDone,
+                Finding::Unknown => Found::Unknown("the action's probe cannot tell".to_owned()),
             };
             return self.advance(Event::ProbeAnswered { activation, attempt, found });
         }
-        let result = called.reply.clone();
+        called.answered = true;
+        let (result, checkpoints) = (called.reply.clone(), called.checkpoints.clone());
+        for value in checkpoints {
+            self.advance(Event::CheckpointStored { activation, attempt, value: Arc::new(value) })?;
+        }
         self.advance(Event::ResultArrived { activation, attempt, result })
     }
 
@@ -381,12 +403,6 @@ fn run_child(
     });
     let hangs = outcome.status == "waiting";
     Reply { gives: outcome.output, fails, hangs, takes: Some(outcome.took.to_string()), ..Reply::default() }
-}
-
-/// A failure that no case asks for.
-pub fn unexpected(title: &str) -> Failure {
-    let problem = Problem { kind: String::new(), status: 500, title: title.to_owned(), detail: String::new() };
-    Failure { reaction: Reaction::Permanent, problem }
 }
 
 /// The state that records fold into.

@@ -2,13 +2,13 @@
 //! all it can and time may go on. No test sleeps for luck.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use orchestrator_host::clock::Clock;
-use orchestrator_host::journal::{Batch, CommitError, Counters, Journal, Row, Scan, StoreError};
+use orchestrator_host::journal::{Batch, CommitError, Counters, Journal, Row, Scan, StoreError, keys};
 use tokio::sync::Notify;
 
 /// So many turns of every task without anything new, and the coordinator is idle: a happening passes through fewer
@@ -20,6 +20,8 @@ const TURNS: usize = 40;
 pub struct Activity {
     happened: AtomicUsize,
     commits_under_way: AtomicUsize,
+    /// The scheduler has not yet seen which workflows there are; it asks on a thread of its own.
+    scheduler_asks: AtomicBool,
 }
 
 impl Activity {
@@ -28,14 +30,19 @@ impl Activity {
         self.happened.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Waits, when it rests, until the scheduler has seen which workflows there are.
+    pub fn wait_for_the_scheduler(&self) {
+        self.scheduler_asks.store(true, Ordering::SeqCst);
+    }
+
     /// Waits until nothing happens any more. Only on a runtime of one thread.
     pub async fn rest(&self) {
         let mut seen = self.happened.load(Ordering::SeqCst);
         let mut turns = 0;
         while turns < TURNS {
             tokio::task::yield_now().await;
-            if self.commits_under_way.load(Ordering::SeqCst) > 0 {
-                // The store writes on a thread of its own.
+            if self.commits_under_way.load(Ordering::SeqCst) > 0 || self.scheduler_asks.load(Ordering::SeqCst) {
+                // They work on threads of their own.
                 tokio::time::sleep(std::time::Duration::from_micros(200)).await;
                 turns = 0;
             }
@@ -157,6 +164,11 @@ impl Journal for Watched {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
+        if key.starts_with(&keys::schedules()) {
+            // Its row is what the scheduler looks at first.
+            self.activity.scheduler_asks.store(false, Ordering::SeqCst);
+            self.activity.note();
+        }
         self.inner.get(key)
     }
 

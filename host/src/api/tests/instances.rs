@@ -80,6 +80,37 @@ async fn a_running_instance_is_cancelled_before_it_is_deleted() {
 }
 
 #[tokio::test]
+async fn an_instance_is_suspended_and_resumed_as_often_as_somebody_asks() {
+    let server = Server::new().await;
+    let id = server.post("/v1/instances", order("hang")).await.json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/instances/{id}");
+    let ask = async |verb: &str| server.ask("POST", &format!("{path}/{verb}"), &[], "").await;
+    for (verb, status) in
+        [("suspend", "suspended"), ("suspend", "suspended"), ("resume", "running"), ("resume", "running")]
+    {
+        let answer = ask(verb).await;
+        assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::ACCEPTED, &status.into()), "{verb}");
+    }
+    ask("suspend").await;
+    assert_eq!(server.get("/v1/instances?status=suspended").await.json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(server.delete(&path).await.problem(), "instance-not-ended");
+    ask("cancel").await;
+    assert_eq!(server.get(&format!("{path}?wait=30")).await.json()["status"], "cancelled");
+    for verb in ["suspend", "resume"] {
+        assert_eq!(ask(verb).await.problem(), "instance-ended", "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_faulted_instance_is_tried_again() {
+    let server = Server::new().await;
+    let id = server.post("/v1/instances?wait=30", order("echo")).await.json()["id"].as_str().unwrap().to_owned();
+    let answer = server.ask("POST", &format!("/v1/instances/{id}/retry"), &[], "").await;
+    assert_eq!(answer.problem(), "instance-not-retried");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("completed"));
+}
+
+#[tokio::test]
 async fn the_same_key_gives_the_same_instance_and_no_other_request() {
     let server = Server::new().await;
     let headers = [("content-type", "application/json"), ("idempotency-key", "order-1")];

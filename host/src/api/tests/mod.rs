@@ -4,6 +4,7 @@ mod diagrams;
 mod documented;
 mod follow_ups;
 mod following;
+mod hostile;
 mod instances;
 mod notifications;
 mod posting;
@@ -41,6 +42,7 @@ use crate::sandbox::{Sandbox, SandboxConfig};
 /// The whole interface over rooms of its own.
 struct Server {
     router: Router,
+    journal: Arc<dyn Journal>,
     rooms: Arc<Rooms>,
     _directory: tempfile::TempDir,
 }
@@ -63,7 +65,7 @@ impl Server {
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
         let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let parts = Parts {
-            journal,
+            journal: journal.clone(),
             clock: Arc::new(SystemClock),
             programs: Arc::new(Shelf::new()),
             perform: Arc::new(Echo),
@@ -75,7 +77,7 @@ impl Server {
         let coordinator = Coordinator::start(parts).await.unwrap();
         let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, Default::default());
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
-        Self { router, rooms, _directory: directory }
+        Self { router, journal, rooms, _directory: directory }
     }
 
     async fn send(&self, request: Request<Body>) -> Response {

@@ -124,6 +124,9 @@ fn attribute(name: &str, value: &Json) -> Result<(), String> {
     if text.chars().count() > VALUE_CHARS_MAX {
         return Err(format!("the attribute `{name}` has at most {VALUE_CHARS_MAX} characters; put more into `data`"));
     }
+    if text.chars().any(char::is_control) {
+        return Err(format!("the attribute `{name}` has no control characters; put such text into `data`"));
+    }
     if name == "time" && text.parse::<Timestamp>().is_err() {
         return Err("write the event's `time` by RFC 3339, such as 2026-01-01T12:00:00Z".to_owned());
     }
@@ -224,6 +227,7 @@ mod tests {
         check(with(json!({ "subject": 1 })), "`subject` is text");
         check(with(json!({ "time": "yesterday" })), "RFC 3339");
         check(with(json!({ "a": "x".repeat(5000) })), "4096");
+        check(with(json!({ "subject": "a\u{0}b" })), "control");
         check(with(json!({ "data": "x".repeat(EVENT_BYTES_MAX) })), "at most");
         check(with(json!({ "data": 1, "data_base64": "MQ==" })), "not both");
         check(with(json!({ "data_base64": "?" })), "Base64");

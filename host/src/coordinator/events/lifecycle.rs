@@ -28,7 +28,7 @@ pub(in crate::coordinator) struct Lifecycle {
 struct Open {
     node: NodeId,
     parent: Option<ActivationId>,
-    /// What correlations expect, as far as this server has seen it.
+    /// What correlations expect.
     keys: BTreeMap<String, Json>,
 }
 
@@ -55,6 +55,7 @@ impl Lifecycle {
         if wanted {
             for (id, (node, parent)) in state.live().filter_map(|id| Some((id, state.place_of(id)?))) {
                 self.add(id, node, parent);
+                self.correlated(id, state.expects_of(id));
             }
         }
     }
@@ -118,6 +119,9 @@ impl Lifecycle {
                 }
             }
             Record::Left { activation, .. } => self.left(*activation, stamped, page),
+            Record::Suspended { .. } => self.halted(stamped, "suspended", page),
+            Record::Resumed { .. } => self.halted(stamped, "resumed", page),
+            Record::Reopened { .. } => page.workflow(stamped, "resumed", Map::new()),
             Record::Ended { end } => self.ended(stamped, end, page),
             _ => {}
         }
@@ -143,6 +147,14 @@ impl Lifecycle {
         }
         let output = member("outputUri", json!(format!("/v1/instances/{}/tasks", self.instance)));
         page.task(stamped, open.node, "completed", String::new(), output);
+    }
+
+    /// Suspended or resumed, with every open task.
+    fn halted(&self, stamped: &Stamped, verb: &str, page: &mut Page<'_>) {
+        page.workflow(stamped, verb, Map::new());
+        for (id, open) in &self.open {
+            page.task(stamped, open.node, verb, format!("-{}", id.0), Map::new());
+        }
     }
 
     fn ended(&mut self, stamped: &Stamped, end: &End, page: &mut Page<'_>) {
@@ -367,6 +379,46 @@ mod tests {
         lifecycle.prepare(&state, true);
         let records = next::advance(&program, &mut state, [Event::CancelRequested { by: None }], moment, &Plain);
         assert_eq!(lifecycle.take(&program, &records).outgoing.len(), 3);
+    }
+
+    #[test]
+    fn what_a_listener_correlated_is_told_although_the_server_was_started_again_in_between() {
+        let filter = |kind: &str| json!({ "with": { "type": kind }, "correlate": { "order": { "from": ".data" } } });
+        let program =
+            program(json!({ "do": [{ "l": { "listen": { "to": { "all": [filter("a"), filter("b")] } } } }] }));
+        let id = InstanceId(uuid::Uuid::nil());
+        let mut state = State::new(id);
+        state.apply(&program, &Stamped { seq: 1, at: Timestamp::UNIX_EPOCH, record: created(&program) }).unwrap();
+        let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };
+        let arrives = |number: u64, kind: &str| {
+            let event = json!({ "specversion": "1.0", "id": kind, "source": "/", "type": kind, "data": 7 });
+            Event::EventArrived { number, event: Arc::new(event) }
+        };
+        next::advance(&program, &mut state, [Event::Start, arrives(1, "a")], moment, &Plain);
+        let mut lifecycle = Lifecycle::new(id);
+        lifecycle.prepare(&state, true);
+        let records = next::advance(&program, &mut state, [arrives(2, "b")], moment, &Plain);
+        let told = lifecycle.take(&program, &records).outgoing;
+        let completed = told.iter().find(|event| event["type"].as_str().unwrap().contains("correlation-completed"));
+        assert_eq!(completed.unwrap()["data"]["correlationKeys"], json!({ "order": 7 }));
+    }
+
+    #[test]
+    fn a_suspension_and_its_end_are_told_of_the_workflow_and_of_every_open_task() {
+        let definition = json!({ "do": [{ "outer": { "do": [{ "a": { "wait": { "seconds": 5 } } }] } }] });
+        let asked = [Event::SuspendRequested { by: None }, Event::ResumeRequested { by: None }];
+        let told = told(definition, asked);
+        let all = |verb: &str| {
+            ["workflow".to_owned(), "task /do/0/outer".to_owned(), "task /do/0/outer/do/0/a".to_owned()].map(|what| {
+                match what.split_once(' ') {
+                    Some((kind, place)) => format!("{kind}.{verb} {place}"),
+                    None => format!("{what}.{verb}"),
+                }
+            })
+        };
+        let end: Vec<_> = kinds(&told).into_iter().skip(5).map(str::to_owned).collect();
+        assert_eq!(end, [all("suspended"), all("resumed")].concat());
+        assert_eq!(told[5].1["data"]["suspendedAt"], "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -237,12 +237,12 @@ impl Scheduler {
         }
     }
 
-    /// Tells when an instance has ended.
+    /// Tells when an instance has ended, or was deleted.
     fn watch(&mut self, place: Place, instance: InstanceId) {
-        let live = self.shared.live(instance);
+        let shared = self.shared.clone();
         self.ends.spawn(async move {
-            if let Some(live) = live {
-                live.ended.cancelled().await;
+            if let Err(error) = shared.over(instance).await {
+                tracing::error!(%instance, %error, "look whether the last run of a schedule has ended");
             }
             place
         });
@@ -256,7 +256,7 @@ impl Scheduler {
         };
         let at = match self.shared.summary(instance)? {
             Some(summary) if summary.status.is_final() => summary.ended_at.unwrap_or(summary.updated_at),
-            // It cannot go on and is for a person to look at; the schedule goes on after the next start of the server.
+            // Only where the store cannot be read: the schedule goes on after the next start of the server.
             Some(_) => return Ok(()),
             None => self.shared.clock.now(),
         };

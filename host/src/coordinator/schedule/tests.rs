@@ -252,6 +252,103 @@ async fn after_waits_for_the_end_of_the_last_run() {
 }
 
 #[tokio::test]
+async fn after_goes_on_when_a_run_that_cannot_be_taken_up_is_deleted() {
+    let data = Data::new("after", Schedule::After(SignedDuration::from_secs(10)), false);
+    let handle = data.start().await;
+    data.due_at(after(10)).await;
+    data.clock.advance(SignedDuration::from_secs(10));
+    let running = data.row(|row| row.unwrap().running.is_some()).await.unwrap().running.unwrap();
+    handle.shutdown().await;
+    data.journal.commit(Batch::default().put(keys::records(running, 1), "?".into())).await.unwrap();
+    let handle = data.start().await;
+    handle.delete(running).await.unwrap();
+    data.due_at(after(20)).await;
+    data.clock.advance(SignedDuration::from_secs(10));
+    data.row(|row| row.unwrap().running.is_some_and(|other| other != running)).await;
+}
+
+/// Lets a schedule fire while the server dies again and again: each life makes so many appends and no more. Gives the
+/// times at which instances were started.
+fn fired(text: &str, schedule: Schedule, quick: bool, appends: u64, crash: Crash) -> Vec<Timestamp> {
+    let (mut data, mut left) = (Data::new(text, schedule, quick), MemoryJournal::new());
+    for _ in 0..LIVES_MAX {
+        let journal = Arc::new(CrashJournal::over(&left, appends, crash));
+        data = Data { journal: journal.clone(), ..data };
+        let times = live(async {
+            tokio::select! {
+                biased;
+                () = journal.crashed() => None,
+                times = passed(&data, after(200)) => Some(times),
+            }
+        });
+        if let Some(times) = times {
+            return times;
+        }
+        left = journal.reopen();
+    }
+    panic!("{text} does not get on with {appends} appends in a life");
+}
+
+/// More lives no schedule needs for three fires.
+const LIVES_MAX: usize = 100;
+
+/// Lets time pass, step by step, whenever the schedule waits for it; what runs is cancelled.
+async fn passed(data: &Data, end: Timestamp) -> Vec<Timestamp> {
+    let handle = data.start().await;
+    while data.clock.now() < end {
+        for instance in instances(&handle).into_iter().filter(|instance| !instance.status.is_final()) {
+            let _ = handle.cancel(instance.id, None).await;
+        }
+        tokio::task::yield_now().await;
+        if data.stored().is_some_and(|row| row.due.is_some_and(|due| due > data.clock.now())) {
+            data.clock.advance(SignedDuration::from_secs(5));
+        }
+    }
+    let mut times: Vec<_> = instances(&handle).iter().map(|instance| instance.created_at).collect();
+    times.sort();
+    times
+}
+
+#[test]
+fn no_kind_of_schedule_fires_twice_or_never_although_the_server_dies_at_every_append() {
+    for crash in [Crash::Frozen, Crash::Unanswered] {
+        for (text, schedule, quick) in [
+            ("every", every as fn(i64) -> Schedule, true),
+            ("every, long", every, false),
+            ("cron", |_| Schedule::Cron("* * * * *".to_owned()), true),
+            ("after", |seconds| Schedule::After(SignedDuration::from_secs(seconds)), true),
+            ("after, long", |seconds| Schedule::After(SignedDuration::from_secs(seconds)), false),
+        ] {
+            let undisturbed = fired(text, schedule(60), quick, u64::MAX, crash);
+            assert_eq!(undisturbed.len(), 3, "{text}: {undisturbed:?}");
+            // A life that makes no append gets nowhere, unless the one that is never answered is durable; and whoever runs
+            // begins each life with an append.
+            let least = u64::from(crash == Crash::Frozen) + if quick { 0 } else { 3 };
+            for appends in least..least + 5 {
+                let fired = fired(text, schedule(60), quick, appends, crash);
+                assert_eq!(fired, undisturbed, "{text}, {crash:?}, {appends} appends in a life");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rhythm_and_a_pause_that_were_missed_are_caught_up_by_one_fire() {
+    let check = async |text: &str, schedule: Schedule, next: i64| {
+        let data = Data::new(text, schedule, true);
+        data.start().await.shutdown().await;
+        data.clock.advance(SignedDuration::from_secs(1000));
+        let handle = data.start().await;
+        data.due_at(after(next)).await;
+        let fired: Vec<_> = instances(&handle).iter().map(|instance| instance.created_at).collect();
+        assert_eq!(fired, [after(1000)], "{text}");
+    };
+    check("every", every(60), 1020).await;
+    check("cron", Schedule::Cron("* * * * *".to_owned()), 1020).await;
+    check("after", Schedule::After(SignedDuration::from_secs(60)), 1060).await;
+}
+
+#[tokio::test]
 async fn after_goes_on_where_the_run_ended_while_nobody_looked() {
     let data = Data::new("after", Schedule::After(SignedDuration::from_secs(10)), true);
     let handle = data.start().await;

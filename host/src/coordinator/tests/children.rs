@@ -225,3 +225,52 @@ async fn a_child_whose_parent_ended_before_a_crash_is_cancelled_at_the_start() {
     let handle = kit.start().await;
     assert_eq!(ended(&handle, child).await.status, Status::Cancelled);
 }
+
+/// A parent whose call of a child is out and whose child has ended; as if the server had broken down in between.
+async fn broken_down_before_the_parent_heard(kit: &Kit) -> (InstanceId, InstanceId) {
+    let handle = kit.start().await;
+    let id = handle.start(order(json!({}))).await.unwrap().summary.id;
+    kit.world.called(1).await;
+    let child = instances(&handle).pop().unwrap().id;
+    handle.shutdown().await;
+    (id, child)
+}
+
+#[tokio::test]
+async fn a_child_is_not_deleted_before_its_parent_has_taken_its_end() {
+    for crash in [Crash::Frozen, Crash::Unanswered] {
+        // The fourth append is the parent's: it takes the child's end.
+        let journal = Arc::new(CrashJournal::new(3, crash));
+        let with =
+            |journal: Arc<dyn Journal>| Kit { journal, ..kit(compiled(parent(), false), child(), World::echo()) };
+        let run = with(journal.clone());
+        let handle = run.start().await;
+        let id = handle.start(keyed("order", json!({}))).await.unwrap().summary.id;
+        journal.crashed().await;
+        let found = instances(&handle).into_iter().find(|one| one.parent.is_some()).unwrap();
+        assert_eq!(found.status, Status::Completed);
+        if crash == Crash::Frozen {
+            assert_eq!(handle.delete(found.id).await, Err(InstanceError::Awaited(found.id, id)));
+        }
+        let again = with(Arc::new(journal.reopen()));
+        let handle = again.start().await;
+        assert_eq!(ended(&handle, id).await.output, Some(json!({ "n": 12 })));
+        assert_eq!(instances(&handle).len(), 2, "no other child was started");
+        handle.delete(found.id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_go_on_and_is_deleted_fails_its_parent_and_is_not_started_again() {
+    let world = World::new(|_, _| hangs());
+    let kit = kit(compiled(parent(), false), child(), world.clone());
+    let (id, child) = broken_down_before_the_parent_heard(&kit).await;
+    let row = crate::journal::keys::records(child, 1);
+    kit.journal.commit(crate::journal::Batch::default().put(row, "?".into())).await.unwrap();
+    let handle = kit.start().await;
+    assert_eq!(handle.instance(child).unwrap().status, Status::Suspended);
+    handle.delete(child).await.unwrap();
+    let error = ended(&handle, id).await.error.unwrap();
+    assert!(error.detail.unwrap().contains("deleted"), "who waits for it is told at once");
+    assert_eq!(instances(&handle).len(), 1);
+}

@@ -223,6 +223,54 @@ fn a_damaged_instance_is_reported_and_stops_nobody_else() {
     });
 }
 
+/// Bytes that somebody spoiled: cut short, turned over, of another kind.
+fn spoiled(sound: &[u8]) -> Vec<Vec<u8>> {
+    let cut = (0..sound.len()).step_by(7).map(|length| sound[..length].to_vec());
+    let turned = (0..sound.len()).step_by(11).map(|at| {
+        let mut bytes = sound.to_vec();
+        bytes[at] ^= 0x55;
+        bytes
+    });
+    let other = [b"\x01null".to_vec(), b"\x01[1]".to_vec(), b"\x02[]".to_vec(), vec![0xff; 40]];
+    cut.chain(turned).chain(other).collect()
+}
+
+#[test]
+fn whatever_stands_in_a_row_the_recovery_says_which_and_the_others_go_on() {
+    let world = World::new(|attempt, _| if attempt.call.attempt == 1 { hangs() } else { gives(json!(1)) });
+    let flow = json!({ "do": [{ "a": { "call": "a" } }] });
+    let run = Kit::new(flow.clone(), world);
+    let (damaged, sound) = live(async {
+        let handle = run.start().await;
+        let start = || handle.start(order(json!({})));
+        (start().await.unwrap().summary.id, start().await.unwrap().summary.id)
+    });
+    let rows = run.journal.scan(Scan::prefix(Vec::new(), 100)).unwrap();
+    let whole = rows.iter().fold(Batch::default(), |batch, row| batch.put(row.key.clone(), row.value.clone()));
+    let (records, summary) = (keys::records(damaged, 1), keys::instance(damaged));
+    let mut refused = 0;
+    for (key, named) in [(records, "record 1"), (summary, "summary")] {
+        let stored = run.journal.get(&key).unwrap().unwrap();
+        for bytes in spoiled(&stored) {
+            let journal = MemoryJournal::new();
+            journal.apply(whole.clone()).unwrap();
+            journal.apply(Batch::default().put(key.clone(), bytes.clone().into())).unwrap();
+            let kit = Kit { journal: Arc::new(journal), ..run.clone() };
+            live(async {
+                let handle = kit.start().await;
+                assert_eq!(ended(&handle, sound).await.status, Status::Completed, "the other goes on");
+                if let Some(why) = handle.0.damage_of(damaged) {
+                    refused += 1;
+                    let shown = String::from_utf8_lossy(&bytes).into_owned();
+                    let told = why.contains(named) || why.contains("apply record") || why.contains("install");
+                    assert!(told || why.contains("history"), "{why}: {shown}");
+                }
+            });
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
 #[test]
 fn an_instance_of_another_definition_waits_for_its_own() {
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());

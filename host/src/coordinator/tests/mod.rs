@@ -8,6 +8,7 @@ mod follows;
 mod heartbeat;
 mod lifecycle;
 mod snapshots;
+mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -78,7 +78,7 @@ impl Turn<'_> {
     }
 
     /// After a restart: every attempt that was out is lost. A probe may simply be asked again.
-    pub(super) fn resume_calls(&mut self) {
+    pub(in crate::machine) fn resume_calls(&mut self) {
         let lost: Vec<_> = self.state.errands().filter(|errand| !errand.probe).collect();
         for errand in lost {
             let (activation, attempt) = (errand.activation, errand.attempt);

@@ -60,6 +60,9 @@ enum Move {
     Pass(u8),
     Restart,
     Cancel,
+    Suspend,
+    Resume,
+    Retry,
     /// An event of one of two types and some number, so that some come again.
     Hear(u8),
 }
@@ -73,6 +76,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         3 => Just(Move::Restart),
         4 => any::<u8>().prop_map(Move::Hear),
         1 => Just(Move::Cancel),
+        1 => Just(Move::Suspend),
+        2 => Just(Move::Resume),
+        1 => Just(Move::Retry),
     ];
     proptest::collection::vec(one, 0..90)
 }
@@ -88,6 +94,13 @@ fn event_of(bench: &Bench, step: Move) -> Event {
         Move::Give(n) | Move::Fail(n) | Move::Checkpoint(n) => usize::from(n) / 8,
         _ => 0,
     };
+    match step {
+        Move::Cancel => return Event::CancelRequested { by: None },
+        Move::Suspend => return Event::SuspendRequested { by: None },
+        Move::Resume => return Event::ResumeRequested { by: None },
+        Move::Retry => return Event::RetryRequested { by: None },
+        _ => {}
+    }
     let Some(errand) = errands.get(pick % errands.len().max(1)).copied() else { return Event::WakeUp };
     let (activation, attempt) = (errand.activation, errand.attempt);
     let success = |n: u8| Success { output: json!(n % 4), ..Success::default() };
@@ -108,8 +121,7 @@ fn event_of(bench: &Bench, step: Move) -> Event {
             Event::ResultArrived { activation, attempt, result: Err(failure) }
         }
         Move::Checkpoint(n) => Event::CheckpointStored { activation, attempt, value: Arc::new(json!(n)) },
-        Move::Pass(_) | Move::Restart | Move::Hear(_) => Event::WakeUp,
-        Move::Cancel => Event::CancelRequested { by: None },
+        _ => Event::WakeUp,
     }
 }
 
@@ -138,10 +150,13 @@ proptest! {
             play(&mut bench, step);
             let open = bench.state.end().is_none();
             let woken = bench.state.wake(&bench.program).is_some() || bench.state.listens();
+            let woken = woken || bench.state.suspended().is_some();
             prop_assert!(!open || woken, "whatever has not ended will be woken");
         }
-        let ends = bench.history.iter().filter(|stamped| matches!(stamped.record, Record::Ended { .. })).count();
-        prop_assert_eq!(ends, usize::from(bench.state.end().is_some()));
+        let count = |is: fn(&Record) -> bool| bench.history.iter().filter(|stamped| is(&stamped.record)).count();
+        let ends = count(|record| matches!(record, Record::Ended { .. }));
+        let reopened = count(|record| matches!(record, Record::Reopened { .. }));
+        prop_assert_eq!(ends, reopened + usize::from(bench.state.end().is_some()));
         for (index, stamped) in bench.history.iter().enumerate() {
             prop_assert_eq!(stamped.seq, index as u64 + 1);
         }

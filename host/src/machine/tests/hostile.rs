@@ -44,6 +44,62 @@ fn odd() -> impl Strategy<Value = Json> {
     ]
 }
 
+/// What stands in the place of something else.
+fn oddities() -> [Json; 9] {
+    let far = json!("9999-12-31T23:59:59Z");
+    [
+        json!(null),
+        json!(u64::MAX),
+        json!(-1),
+        json!(0),
+        json!({ "node": 4_000_000 }),
+        json!([]),
+        json!({}),
+        json!("?"),
+        far,
+    ]
+}
+
+/// Takes a record after so many sound ones, and goes on where it is legal.
+fn feed(bench: &Bench, prefix: usize, record: Json) {
+    let Ok(mut stamped) = serde_json::from_value::<Stamped>(record) else { return };
+    let mut state = State::new(bench.state.id());
+    for sound in bench.history.iter().take(prefix) {
+        state.apply(&bench.program, sound).unwrap();
+    }
+    stamped.seq = state.seq() + 1;
+    if state.apply(&bench.program, &stamped).is_ok() {
+        let moment = Moment { now: bench.now, chance: 0.5 };
+        let events = [Event::Recovered, Event::WakeUp, Event::ResumeRequested { by: None }];
+        advance(&bench.program, &mut state, events, moment, &Plain);
+    }
+}
+
+#[test]
+fn every_kind_of_record_is_refused_or_applied_with_anything_in_any_of_its_places() {
+    let benches = [
+        json!([{ "c": { "call": "c" } }, { "l": { "listen": { "to": { "any": [] } } } }]),
+        json!([{ "l": { "listen": { "to": { "any": [] } } } }]),
+        json!([{ "f": { "for": { "in": [1, 2] }, "do": [{ "w": { "wait": { "seconds": 1 } } }] } }]),
+        json!([{ "t": { "try": [{ "c": { "call": "c" } }], "catch": { "retry": { "delay": { "seconds": 1 } } } } }]),
+    ];
+    let benches = benches.map(Bench::of);
+    let samples: Vec<Json> = serde_json::from_str(SAMPLES).unwrap();
+    for (sample, odd) in samples.iter().flat_map(|sample| oddities().map(|odd| (sample, odd))) {
+        let mut places = Vec::new();
+        collect(sample, String::new(), &mut places);
+        for at in 0..places.len() {
+            let mut record = sample.clone();
+            spoil(&mut record, at, &odd);
+            for bench in &benches {
+                for prefix in [1, bench.history.len()] {
+                    feed(bench, prefix, record.clone());
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn bytes_are_records_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

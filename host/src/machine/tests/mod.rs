@@ -5,8 +5,10 @@ mod events;
 mod flow;
 mod histories;
 mod hostile;
+mod reopened;
 mod repeat;
 mod samples;
+mod suspended;
 mod timing;
 
 use std::sync::Arc;

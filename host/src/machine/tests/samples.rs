@@ -31,13 +31,16 @@ fn name(record: &Record) -> &'static str {
         Record::Failed { .. } => "failed",
         Record::Retried { .. } => "retried",
         Record::Caught { .. } => "caught",
+        Record::Suspended { .. } => "suspended",
+        Record::Resumed { .. } => "resumed",
+        Record::Reopened { .. } => "reopened",
         Record::CancelAsked { .. } => "cancel-asked",
         Record::Ended { .. } => "ended",
     }
 }
 
 /// All names that [`name`] gives.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 26] = [
     "armed",
     "matched",
     "handled",
@@ -59,6 +62,9 @@ const NAMES: [&str; 23] = [
     "failed",
     "retried",
     "caught",
+    "suspended",
+    "resumed",
+    "reopened",
     "cancel-asked",
     "ended",
 ];

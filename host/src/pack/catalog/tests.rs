@@ -86,6 +86,28 @@ async fn several_versions_stand_side_by_side_and_the_latest_release_is_meant() {
 }
 
 #[tokio::test]
+async fn a_pack_of_a_time_before_schedules_is_scheduled_after_the_next_start() {
+    let bench = Bench::new();
+    let manifest =
+        "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nworkflows: [w.yaml, v.yaml]\n";
+    let text = |name: &str, more: &str| {
+        format!(
+            "document: {{ dsl: '1.0.0', namespace: n, name: {name}, version: '1.0.0' }}\n{more}do:\n  - a: {{ set: {{ schedule: 1 }} }}\n"
+        )
+    };
+    let (timed, plain) = (text("w", "schedule: { every: PT1M }\n"), text("v", ""));
+    let files = [("pack.yaml", manifest.as_bytes()), ("w.yaml", timed.as_bytes()), ("v.yaml", plain.as_bytes())];
+    bench.open().install_archive(archive_of(&files)).await.unwrap();
+    let key = keys::pack(&name("a"), &version("1.0.0"));
+    let mut stored: Json = row::decode(&bench.journal.get(&key).unwrap().unwrap()).unwrap();
+    assert_eq!(stored["workflows"]["w"].as_object_mut().unwrap().remove("scheduled"), Some(Json::Bool(true)));
+    bench.journal.apply(crate::journal::Batch::default().put(key, row::encode(&stored))).unwrap();
+    let found = bench.open().workflows();
+    let scheduled: Vec<_> = found.iter().filter(|view| view.entry.scheduled).map(|view| view.name.as_str()).collect();
+    assert_eq!(scheduled, ["w"]);
+}
+
+#[tokio::test]
 async fn the_same_content_is_no_error_and_other_content_is_a_conflict() {
     let bench = Bench::new();
     let catalog = bench.open();
