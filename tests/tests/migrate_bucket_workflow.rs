@@ -13,7 +13,7 @@ const WITHIN: Duration = Duration::from_secs(120);
 
 /// What the server may need more than before while it moves a bucket of any size, unoptimised as it is here: the guest's
 /// memory, and the bodies that are on their way.
-const GROWTH_MAX: u64 = 160 * MIB as u64;
+const GROWTH_MAX: u64 = 64 * MIB as u64;
 
 async fn scene() -> (tempfile::TempDir, Scene) {
     let binaries = Binaries::built().expect("the programs build");
