@@ -85,7 +85,15 @@ impl Server {
         self.child.id()
     }
 
-    /// The most memory that the process ever had resident, bytes.
+    /// Lets [`Server::memory_peak`] begin at what is resident now.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn forget_memory_peak(&self) -> anyhow::Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").context("reset the kernel's peak")
+    }
+
+    /// The most memory that the process had resident since it started, or since the peak was forgotten, bytes.
     ///
     /// # Errors
     /// When it is not running.

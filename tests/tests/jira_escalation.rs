@@ -266,40 +266,40 @@ const REQUESTS: [(&str, &str); 8] = [
 async fn an_outside_in_trouble_is_asked_again_and_nothing_is_made_twice() {
     let mut scene = Scene::start(Flavour::Cloud).await;
     let troubles = [
-        Trouble::Status(503),
-        Trouble::Status(500),
-        Trouble::Status(429),
-        Trouble::Drop,
-        Trouble::Hang,
-        Trouble::Slow(Duration::from_millis(300)),
+        (Trouble::Status(503), true),
+        (Trouble::Status(500), false),
+        (Trouble::Status(429), false),
+        (Trouble::Drop, false),
+        (Trouble::Drop, true),
+        (Trouble::Hang, false),
+        (Trouble::Hang, true),
+        (Trouble::Slow(Duration::from_millis(300)), false),
     ];
-    for trouble in troubles {
-        for after_effect in [false, true] {
-            let story = format!("{trouble:?}, after its effect: {after_effect}");
-            scene.renew(Flavour::Cloud).await;
-            scene.jira.world(|site| site.lag = Duration::from_millis(200));
-            for (method, path) in REQUESTS {
-                let fault = Fault::on(method, path, trouble);
-                let fault = if after_effect { fault.after_effect() } else { fault };
-                let double = if path.contains("namespaces") { None } else { Some(&scene.jira) };
-                double.map_or_else(|| scene.cluster.fault(fault.clone()), |jira| jira.fault(fault.clone()));
-            }
-            let mut orders = Vec::new();
-            for number in 0..3 {
-                orders.push(scene.order(&format!("team-{number}"), json!({})).await);
-            }
-            for id in &orders {
-                scene.decide(id, "Done").await;
-            }
-            for id in &orders {
-                let summary = scene.ended(id).await;
-                assert_eq!(summary["output"]["decision"], "approved", "{story}: {summary}");
-                assert_eq!(scene.ticket(id).await.comments.len(), 1, "{story}");
-            }
-            assert_eq!(scene.jira.world(|site| site.issues.len()), 3, "{story}: one ticket for each order");
-            assert_eq!(scene.cluster.world(|cluster| cluster.made), 3, "{story}: one namespace for each order");
+    for (trouble, after_effect) in troubles {
+        scene.renew(Flavour::Cloud).await;
+        scene.jira.world(|site| site.lag = Duration::from_millis(200));
+        for (method, path) in REQUESTS {
+            let fault = Fault::on(method, path, trouble);
+            let fault = if after_effect { fault.after_effect() } else { fault };
+            if path.contains("namespaces") { scene.cluster.fault(fault) } else { scene.jira.fault(fault) }
         }
+        everything_is_made_once(&scene, &format!("{trouble:?}, after its effect: {after_effect}")).await;
     }
+}
+
+/// Two orders at once: which of them each trouble strikes is left to chance.
+async fn everything_is_made_once(scene: &Scene, story: &str) {
+    let orders = [scene.order("team-a", json!({})).await, scene.order("team-b", json!({})).await];
+    for id in &orders {
+        scene.decide(id, "Done").await;
+    }
+    for id in &orders {
+        let summary = scene.ended(id).await;
+        assert_eq!(summary["output"]["decision"], "approved", "{story}: {summary}");
+        assert_eq!(scene.ticket(id).await.comments.len(), 1, "{story}");
+    }
+    assert_eq!(scene.jira.world(|site| site.issues.len()), 2, "{story}: one ticket for each order");
+    assert_eq!(scene.cluster.world(|cluster| cluster.made), 2, "{story}: one namespace for each order");
 }
 
 /// A trouble that stays, and how the order ends.
@@ -420,4 +420,41 @@ async fn a_cancelled_order_has_its_ticket_closed() {
     .await;
     assert_eq!(texts(&closed), ["The order behind this ticket was cancelled."]);
     assert_eq!((closed.resolution(), scene.cluster.requests().len()), (Some("Won't Do"), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_audited_by_a_ticket_of_its_own() {
+    let scene = Scene::start(Flavour::Cloud).await;
+    let audited = async |project: &str, resolution: &str| {
+        let approval = json!({ "pollSeconds": 0.05, "pollMaxSeconds": 0.2, "levels": [] });
+        let input = json!({
+            "projectName": project, "recipients": ["user:default/ann"], "operationsProjectKey": "OPS", "approval": approval,
+        });
+        let ordered = scene.rest().order("create ocp project", input, project).await.expect("ordered");
+        let words = format!("Request authorization to create project {project}");
+        let ticket = until(|| {
+            scene.jira.world(|site| site.issues.iter().find(|issue| issue.fields["summary"] == words.as_str()).cloned())
+        });
+        let key = ticket.await.key;
+        scene.jira.world(|site| site.decide(&key, resolution));
+        scene.ended(ordered["id"].as_str().expect("an id")).await
+    };
+    let check = |summary: &Value, decision: &str, told: &str, resolution: &str| {
+        assert_eq!(summary["output"]["decision"], decision, "{summary}");
+        assert_eq!(summary["output"]["result"]["message"], told, "{summary}");
+        let key = summary["output"]["auditKey"].as_str().expect("a key");
+        let audit = scene.jira.world(|site| site.issue(key).cloned()).expect("the audit's ticket");
+        assert!(key.starts_with("AUD-"), "{key}");
+        assert_eq!((texts(&audit), audit.resolution()), (vec![told.to_owned()], Some(resolution)));
+    };
+    check(&audited("team-a", "Done").await, "approved", "Project team-a is Active", "Done");
+    check(&audited("team-b", "Won't Do").await, "denied", "Creation of project team-b denied", "Won't Do");
+    assert_eq!(scene.cluster.world(|cluster| cluster.made), 1);
+
+    // Somebody else has the name: the audit says why, and the order fails with that.
+    scene.cluster.world(|cluster| cluster.add("team-c"));
+    let summary = audited("team-c", "Done").await;
+    assert_eq!(summary["status"], "faulted", "{summary}");
+    let detail = summary["error"]["detail"].as_str().expect("a detail");
+    assert!(detail.contains("Project team-c not active") && detail.contains("order another name"), "{summary}");
 }

@@ -155,7 +155,7 @@ async fn a_server_killed_at_random_moments_runs_one_job() {
     let mut scene = Scene::start().await;
     for round in 0..3 {
         scene.renew().await;
-        let id = scene.order(json!({ "destinationBackend": "west" }), &format!("round {round}")).await;
+        let id = scene.order(json!({ "destinationBackend": "west" }), &format!("round-{round}")).await;
         for _ in 0..3 {
             // The moments of the kills are what is random here.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..80))).await;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test that panics fails the test")]
 
 use orchestrator_tests::soda::{
-    Change, Conduct, Fault, MOMENT, Pace, Seen, Soda, TENANT, TOKEN, TOKEN_HEADER, Trouble,
+    Change, Conduct, Fault, MOMENT, Pace, Seen, Soda, Spelling, TENANT, TOKEN, TOKEN_HEADER, Trouble,
 };
 use orchestrator_tests::tls_ready;
 use reqwest::Method;
@@ -242,6 +242,131 @@ async fn resizing_grows_an_available_volume_only() {
 }
 
 #[tokio::test]
+async fn a_failed_extension_is_taken_back_and_tells_nothing() {
+    let soda = Soda::start_with(Pace::Steps).await;
+    let id = volume(&soda).await;
+    let (volume, resize) = (format!("/block/volumes/{id}"), format!("/block/volumes/{id}/resize"));
+    soda.next(Change::Extension, Conduct::Fails);
+    assert_eq!(post(&soda, &resize, json!({"newSize": 3})).await.0, 202);
+    soda.advance();
+    let (_, shown) = get(&soda, &volume).await;
+    assert_eq!((&shown["status"], &shown["size"]), (&json!("available"), &json!(1)));
+    let (status, refused) = post(&soda, &resize, json!({"newSize": 1})).await;
+    let words =
+        "extend volume failed: new size for extend must be greater than current size.(current: 1 GB, extended: 1 GB).";
+    assert_eq!((status, &refused["message"]), (400, &json!(words)));
+}
+
+#[tokio::test]
+async fn a_detach_whose_driver_fails_drops_the_attachment_and_leaves_the_volume_in_use() {
+    let soda = Soda::start_with(Pace::Steps).await;
+    let (host, id) = (soda.host(&["default"]), volume(&soda).await);
+    let (_, made) = attach(&soda, &id, &host).await;
+    soda.advance();
+    soda.next(Change::Detachment, Conduct::Fails);
+    let attachment = format!("/block/attachments/{}", made["id"].as_str().unwrap());
+    assert_eq!(delete(&soda, &attachment).await.0, 202);
+    soda.advance();
+    assert_eq!(get(&soda, &attachment).await.0, 404);
+    assert_eq!(state(&soda, &format!("/block/volumes/{id}")).await, "inUse");
+}
+
+#[tokio::test]
+async fn a_snapshot_is_made_listed_used_and_deleted() {
+    let soda = Soda::start_with(Pace::Steps).await;
+    let id = volume(&soda).await;
+    let (status, made) = post(&soda, "/block/snapshots", json!({"name": "nightly", "volumeId": id})).await;
+    assert_eq!((status, &made["status"], made.get("size")), (202, &json!("creating"), None));
+    let path = format!("/block/snapshots/{}", made["id"].as_str().unwrap());
+    assert_eq!(delete(&soda, &path).await.0, 400, "one that is being made cannot be deleted");
+    let from = json!({"name": "copy", "size": 1, "snapshotId": made["id"]});
+    let (status, refused) = post(&soda, "/block/volumes", from.clone()).await;
+    assert_eq!(status, 400);
+    assert!(
+        refused["message"].as_str().unwrap().ends_with("only if the snapshot is available, the volume can be created")
+    );
+    soda.advance();
+    let (_, shown) = get(&soda, &path).await;
+    assert_eq!(
+        (&shown["status"], &shown["size"], &shown["profileId"]),
+        (&json!("available"), &json!(1), &made["profileId"])
+    );
+    assert_eq!(post(&soda, "/block/volumes", from).await.0, 202);
+    for (query, expected) in [(format!("volumeId={id}"), 1), ("volumeId=x".into(), 0), ("name=nightly".into(), 1)] {
+        let (_, list) = get(&soda, &format!("/block/snapshots?{query}")).await;
+        assert_eq!(list.as_array().unwrap().len(), expected, "{query}");
+    }
+    let (status, refused) = delete(&soda, &format!("/block/volumes/{id}")).await;
+    let words = format!("delete volume failed: volume {id} can not be deleted, because it still has snapshots");
+    assert_eq!((status, &refused["message"]), (400, &json!(words)));
+
+    soda.next(Change::SnapshotDeletion, Conduct::Fails);
+    for expected in ["errorDeleting", "gone"] {
+        assert_eq!(delete(&soda, &path).await, (202, Value::Null));
+        soda.advance();
+        let (status, shown) = get(&soda, &path).await;
+        assert!(shown["status"] == expected || status == 404 && expected == "gone", "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn snapshots_are_refused_without_a_volume_that_can_be_read() {
+    let soda = Soda::start_with(Pace::Steps).await;
+    let (_, young) = post(&soda, "/block/volumes", json!({"name": "a", "size": 1})).await;
+    for (body, words) in [
+        (json!({"volumeId": "x"}), "/name\":Property 'name' is missing"),
+        (json!({"name": "s", "volumeId": "x", "profileId": null}), "/profileId\":Value is not nullable"),
+        (json!({"name": "s", "volumeId": "x"}), "volume x not found"),
+        (json!({"name": "s", "volumeId": young["id"]}), "only the status of volume is available or in-use"),
+    ] {
+        let (status, refused) = post(&soda, "/block/snapshots", body).await;
+        assert!(status == 400 && refused["message"].as_str().unwrap().contains(words), "{words}: {refused}");
+    }
+    assert_eq!(soda.made().snapshots, 0);
+}
+
+#[tokio::test]
+async fn hosts_profiles_pools_and_zones_are_told() {
+    let soda = Soda::start().await;
+    let body = json!({"hostName": "db", "ip": "192.0.2.7", "osType": "linux", "accessMode": "agentless"});
+    let (status, made) = post(&soda, "/host/hosts", body.clone()).await;
+    assert_eq!((status, &made["hostName"]), (200, &json!("db")));
+    assert_eq!(post(&soda, "/host/hosts", body).await.0, 200, "names are not unique there");
+    assert_eq!(get(&soda, "/host/hosts?hostName=x").await.1.as_array().unwrap().len(), 2, "the query is ignored");
+    let path = format!("/host/hosts/{}", made["id"].as_str().unwrap());
+    assert_eq!(
+        (get(&soda, &path).await.0, delete(&soda, &path).await.0, delete(&soda, &path).await.0),
+        (200, 200, 400)
+    );
+    assert_eq!(post(&soda, "/host/hosts", json!({"hostName": "db"})).await.0, 400);
+
+    let gold = json!({"name": "gold", "storageType": "block"});
+    let (status, made) = post(&soda, "/profiles", gold.clone()).await;
+    assert_eq!(status, 200);
+    let (status, refused) = post(&soda, "/profiles", gold).await;
+    let words = "create profile failed: the profile name 'gold' already exists";
+    assert_eq!((status, &refused["message"]), (400, &json!(words)));
+    assert_eq!(get(&soda, "/profiles?name=gold").await.1[0]["id"], made["id"]);
+    assert_eq!(get(&soda, "/profiles/nothing").await.0, 404);
+    assert_eq!(get(&soda, "/pools").await.1[0]["freeCapacity"], 1000);
+    assert_eq!(get(&soda, "/availabilityZones").await.1[0]["name"], "default");
+}
+
+#[tokio::test]
+async fn keys_are_spelled_as_the_release_spells_them() {
+    let soda = Soda::start().await;
+    let path = format!("/block/volumes/{}", volume(&soda).await);
+    for (spelling, key) in
+        [(Spelling::Released, "AttachStatus"), (Spelling::Camel, "attachStatus"), (Spelling::Capital, "AttachStatus")]
+    {
+        soda.spell(spelling);
+        let (_, shown) = get(&soda, &path).await;
+        assert!(shown.get(key).is_some(), "{spelling:?}: {shown}");
+        assert_eq!(shown.get("Id").is_some(), spelling == Spelling::Capital);
+    }
+}
+
+#[tokio::test]
 async fn a_fault_strikes_the_nth_request_before_or_after_its_effect() {
     let soda = Soda::start().await;
     let make = || ask(&soda, Method::POST, "/block/volumes", Some(json!({"name": "a", "size": 1})));
@@ -258,6 +383,11 @@ async fn a_fault_strikes_the_nth_request_before_or_after_its_effect() {
     soda.fault(Fault::on("POST", "/block/volumes", Trouble::Drop).after_effect());
     assert_eq!((make().await, soda.made().volumes), (None, 4));
     assert_eq!(soda.requests_to("POST", "/block/volumes").len(), 6);
+
+    soda.fault(Fault::on("", "/block", Trouble::Garbled).times(2));
+    assert_eq!((make().await, make().await), (Some((200, Value::Null)), Some((200, Value::Null))));
+    soda.fault(Fault::on("GET", "", Trouble::Empty));
+    assert_eq!((make().await.unwrap().0, get(&soda, "/block/volumes").await), (202, (200, json!([]))));
 }
 
 #[tokio::test]

@@ -160,6 +160,7 @@ fn each_third_party_door_is_where_it_belongs() {
         ("axum::", &["host/src/api/", "tests/"]),
         ("serde_yaml::", &["host/src/definition/yaml.rs", "tests/"]),
         ("saphyr_parser::", &["host/src/definition/yaml.rs", "host/src/definition/yaml/"]),
+        ("lettre::", &["host/src/connection/mail/"]),
         ("cap_std::", &["host/src/pack/", "host/src/sandbox/"]),
         // In the last two it stands on generated code only.
         (

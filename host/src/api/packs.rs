@@ -98,6 +98,8 @@ pub struct ActionView {
     secrets: Vec<String>,
     /// The hosts it reaches by absolute URL.
     hosts: Vec<String>,
+    /// Whether it posts to the server's own notifications.
+    inbox: bool,
     /// Whether it can tell later if a call took effect.
     probe: bool,
     /// Whether it can take back what a call did.
@@ -277,6 +279,7 @@ impl ActionView {
             connections: texts(&action.uses.connections),
             secrets: texts(&action.uses.secrets),
             hosts: texts(&action.uses.hosts),
+            inbox: action.uses.inbox,
             probe: action.probe,
             undo: action.undo,
         }

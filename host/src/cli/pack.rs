@@ -1,6 +1,9 @@
 //! `orchctl pack`: building, checking, installing, showing and removing packs.
 
+mod archive;
 mod check;
+mod new;
+mod run;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ use super::error::Error;
 use super::grant::Grant;
 use super::output::{Column, line, printable};
 use crate::definition::Diagnostic;
-use crate::pack::archive::{self, ARCHIVE_BYTES_MAX};
+use crate::pack::archive::{ARCHIVE_BYTES_MAX, write as packed};
 use crate::pack::build::{self, BuildError};
 use crate::pack::directory::{Directory, FilesError};
 
@@ -48,7 +51,13 @@ pub(super) enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Compile the components of packs for the sandbox. Needs cargo, no server.
+    /// Make a new pack, which builds and passes its tests as it is. Needs no server.
+    #[command(after_help = "Examples:
+  orchctl pack new shop-items
+  orchctl pack new shop-items --language javascript --path ~/src/shop-items")]
+    New(new::New),
+    /// Compile the components of packs for the sandbox: crates by cargo, others by their own command under `build` in
+    /// pack.yaml. Needs no server.
     #[command(after_help = "Example: orchctl pack build packs/storage --archive storage.tar.zst")]
     Build(Build),
     /// Check packs as an installation would. Needs no server.
@@ -57,6 +66,12 @@ pub(super) enum Command {
     /// Run the tests of packs: the cases in their `tests/*.yaml`. Needs no server, and nothing leaves this machine.
     #[command(after_help = test::HELP)]
     Test(test::Test),
+    /// Run one action or workflow of a pack on this machine, against real connections. Needs no server.
+    #[command(after_help = run::HELP)]
+    Run(Box<run::Run>),
+    /// Write a built pack as one file, the same bytes for the same content. Needs no server.
+    #[command(after_help = "Example: orchctl pack archive packs/storage storage-1.0.0.tar.zst")]
+    Archive(archive::Archive),
     /// Show or change what a pack may use.
     Grant(Grant),
 }
@@ -112,6 +127,9 @@ impl Command {
             Self::Build(build) => build.execute(context),
             Self::Check(check) => check.execute(context).await,
             Self::Test(test) => test.execute(context).await,
+            Self::New(new) => new.execute(context),
+            Self::Run(run) => run.execute(context).await,
+            Self::Archive(archive) => archive.execute(context),
             Self::Grant(grant) => grant.execute(context).await,
         }
     }
@@ -127,7 +145,7 @@ fn show(context: &Context, pack: &Json) -> Result<(), Error> {
 
 async fn install(context: &Context, client: &Client, path: &Path) -> Result<(), Error> {
     let archive = match path.is_dir() {
-        true => archive::write(&Directory::open(path).map_err(files)?).map_err(files)?,
+        true => packed(&Directory::open(path).map_err(files)?).map_err(files)?,
         false => archive_file(path)?,
     };
     let answer = client.install(archive).await?;
@@ -183,7 +201,7 @@ impl Build {
             line(&format!("{} {} {} bytes", folder.display(), directory.digest(), directory.bytes()))?;
         }
         if let Some(path) = &self.archive {
-            let bytes = archive::write(&directory).map_err(files)?;
+            let bytes = packed(&directory).map_err(files)?;
             std::fs::write(path, bytes)
                 .map_err(|error| Error::Failed(format!("write `{}`: {error}", path.display())))?;
         }

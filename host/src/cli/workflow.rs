@@ -3,7 +3,7 @@
 
 mod check;
 pub(super) mod desk;
-mod local;
+pub(super) mod local;
 mod sarif;
 mod show;
 
@@ -44,6 +44,7 @@ const RUN_HELP: &str = "Examples:
   orchctl workflow run storage/provision-volume size=10 --wait
   orchctl workflow run flow.yaml --input '{\"size\": 10}' --skip-waits -o json
   orchctl workflow run flow.yaml --map jira.example=http://127.0.0.1:9000 --secret token=@token.txt
+  orchctl workflow run flow.yaml --pack packs/storage --connection backend=@backend.yaml --secret soda-token=@token.txt
 
 Exit codes of a run on this machine:
   0  completed

@@ -1,6 +1,5 @@
 //! Puts a connection's authentication on a request that is ready to go. Only here do secrets become fields of a request.
-//! A scheme that needs requests of its own (OAuth2 client credentials, Keystone) would keep its token beside the client
-//! and refresh it before calling in here.
+//! A scheme that needs requests of its own (`oauth2`) keeps its token beside the client; see `token`.
 
 use std::time::SystemTime;
 
@@ -30,7 +29,8 @@ pub(super) fn authenticate(
     now: SystemTime,
 ) -> Result<(), SendError> {
     match scheme {
-        Authentication::None => Ok(()),
+        // The token of `oauth2` is put on by the client, which keeps it.
+        Authentication::None | Authentication::OAuth2 { .. } => Ok(()),
         Authentication::Basic { username, password } => {
             let password = reveal(secrets, password)?;
             let pair = Zeroizing::new([username.as_bytes(), b":", &password].concat());
@@ -84,6 +84,7 @@ fn is_path(end: &str) -> bool {
     end.bytes().all(fits) && !end.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
+/// A secret for a request.
 pub(super) fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
     match secrets.reveal(name) {
         Ok(Some(mut value)) => {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use url::Url;
 
@@ -15,6 +15,7 @@ use super::declaration::Connection;
 use super::mail::Mailer;
 use super::secrets::SecretStore;
 use super::signature::SignedBody;
+use super::token::Tokens;
 use super::transport::Carrier;
 pub use super::transport::{Incoming, Payload, SendError, StandIn};
 use super::{target, transport};
@@ -33,6 +34,7 @@ pub struct Client {
     places: Arc<Semaphore>,
     /// Of a connection of kind `smtp`.
     mailer: Option<Mailer>,
+    tokens: Tokens,
 }
 
 /// A request on its way out, below a connection's base URL.
@@ -82,7 +84,7 @@ impl Client {
 
     fn over(name: ConnectionName, declaration: Connection, secrets: SecretStore, carrier: Carrier) -> Self {
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
-        Self { name, declaration, secrets, carrier, places, mailer: None }
+        Self { name, declaration, secrets, carrier, places, mailer: None, tokens: Tokens::default() }
     }
 
     fn new_mailer(&self) -> Result<Option<Mailer>, String> {
@@ -110,7 +112,7 @@ impl Client {
     /// # Errors
     /// [`SendError::Invalid`]: the target or a field is not allowed; the text says what to change.
     pub fn check(&self, outgoing: &Outgoing) -> Result<(), SendError> {
-        if self.mailer.is_some() {
+        if self.declaration.mail.is_some() {
             let text = "send mail through this connection, not requests: it leads to a mail server";
             return Err(SendError::Invalid(text.to_owned()));
         }
@@ -137,10 +139,16 @@ impl Client {
                 self.name
             )));
         };
-        let (url, headers) = self.authenticated(&outgoing)?;
+        let (url, mut headers) = self.authenticated(&outgoing)?;
+        let scheme = &self.declaration.authentication;
+        let token = self.tokens.authorization(scheme, &self.secrets, &self.carrier, deadline).await?;
+        headers.extend(token.map(|token| (header::AUTHORIZATION, token)));
         let Outgoing { method, payload, .. } = outgoing;
         let mut incoming =
             transport::send(&self.carrier, method, url, headers, payload, deadline, Some(permit)).await?;
+        if incoming.status == StatusCode::UNAUTHORIZED {
+            self.tokens.forget().await;
+        }
         self.clean(&mut incoming.headers);
         Ok(incoming)
     }

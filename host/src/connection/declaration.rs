@@ -94,6 +94,30 @@ pub enum Authentication {
         #[schema(value_type = String)]
         value: SecretName,
     },
+    /// Bearer tokens of an OAuth 2 token endpoint (RFC 6749), asked for anew before they end: with the client's own
+    /// credentials, or in the name of a user where `username` is given.
+    #[serde(rename = "oauth2")]
+    OAuth2 {
+        /// The token endpoint.
+        #[schema(value_type = String, example = "https://sso.example/realms/mta/protocol/openid-connect/token")]
+        token_url: Url,
+        /// The client's identifier.
+        client_id: String,
+        /// The secret that holds the client's secret; absent for a public client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        client_secret: Option<SecretName>,
+        /// The user's name; absent: the client's own credentials are used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        username: Option<String>,
+        /// The secret that holds the user's password.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        password: Option<SecretName>,
+        /// The scopes asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<String>,
+    },
     /// AWS Signature Version 4.
     AwsSigV4 {
         /// `us-east-1`, …

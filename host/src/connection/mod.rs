@@ -13,6 +13,7 @@ pub mod registry;
 pub mod secrets;
 mod signature;
 mod target;
+mod token;
 mod transport;
 
 pub use registry::{ConnectionError, Connections};

@@ -176,6 +176,15 @@ fn validate_authentication(authentication: &Authentication) -> Result<(), Connec
             true => invalid("authentication.username", "remove `:` and control characters (RFC 7617)"),
             false => Ok(()),
         },
+        Authentication::OAuth2 { token_url, username, password, .. } => {
+            if !matches!(token_url.scheme(), "http" | "https") || token_url.host_str().is_none() {
+                return invalid("authentication.tokenUrl", "write a URL that starts with `https://` and a host");
+            }
+            match username.is_some() == password.is_some() {
+                true => Ok(()),
+                false => invalid("authentication.username", "give `username` and `password` together, or neither"),
+            }
+        }
         Authentication::Header { name, .. } => validate_header("authentication.name", name),
         Authentication::Hmac { header, .. } => validate_header("authentication.header", header),
         Authentication::AwsSigV4 { region, service, access_key_id, .. } => {
@@ -261,6 +270,10 @@ mod tests {
         let hmac = json!({"scheme": "hmac", "key": "s", "header": "Host"});
         check(json!({"baseUrl": url, "authentication": hmac}), Some("authentication.header"));
         check(json!({"baseUrl": url, "authentication": {"scheme": "hmac", "key": "s"}}), None);
+        let oauth2 = json!({"scheme": "oauth2", "tokenUrl": "ftp://a", "clientId": "c"});
+        check(json!({"baseUrl": url, "authentication": oauth2}), Some("authentication.tokenUrl"));
+        let oauth2 = json!({"scheme": "oauth2", "tokenUrl": "https://a/t", "clientId": "c", "username": "ann"});
+        check(json!({"baseUrl": url, "authentication": oauth2}), Some("authentication.username"));
         let sigv4 = json!({"scheme": "aws-sig-v4", "region": "", "accessKeyId": "a", "secretAccessKey": "s"});
         check(json!({"baseUrl": url, "authentication": sigv4}), Some("authentication.region"));
     }

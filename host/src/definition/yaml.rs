@@ -272,6 +272,12 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self, event: Event<'a>, at: Position) -> Result<String, Diagnostic> {
         match event {
+            Event::Scalar(text, ScalarStyle::Plain, _, _) if text == "<<" => {
+                let message = "merge keys (`<<`) are no part of YAML 1.2, and would be a member of that name";
+                Err(self
+                    .refuse("yaml-unsupported", at, message)
+                    .cure("write the members out, or alias the whole value"))
+            }
             Event::Scalar(text, _, 0, None) => {
                 self.spend(at, 1, text.len(), 0)?;
                 Ok(text.into_owned())
@@ -481,9 +487,17 @@ mod tests {
         refused("a: 99999999999999999999", "yaml-unsupported", 1, 4);
         refused("a: !mine 1", "yaml-unsupported", 1, 4);
         refused("{a: 1}: 2", "yaml-unsupported", 1, 1);
+        refused("a: &a {b: 1}\nc: {<<: *a}", "yaml-unsupported", 2, 5);
+        check("{'<<': 1}", json!({ "<<": 1 }));
         refused("a: 1\n---\nb: 2\n", "yaml-unsupported", 3, 1);
         refused("a: *missing", "yaml-syntax", 1, 4);
         refused("a: &x [*x]", "yaml-syntax", 1, 8);
+    }
+
+    #[test]
+    fn a_colon_in_a_plain_text_is_told_how_to_be_quoted() {
+        let found = parse("a: $context + { text: .text }\n", "a.yaml").expect_err("a colon");
+        assert!(found.cure.as_deref().is_some_and(|cure| cure.contains("quotes")), "{found}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::clock::DeskClock;
 use super::idle::{Counted, Idle};
+use super::pack_test::with_instance;
 use super::{Outcome, TaskRun, Time};
 use crate::clock::Clock as _;
 use crate::coordinator::events::cloud_event::CloudEvent;
@@ -345,12 +346,11 @@ impl Run<'_> {
         }
     }
 
-    /// Gives the instance an event, as somebody outside would who knows its identifier.
+    /// Gives the instance an event, as somebody outside would; `${instance}` in it stands for the instance.
     async fn deliver(&self, event: Json, number: usize) -> Result<(), String> {
-        let text = completed(event, number).to_string().replace("${instance}", &self.id.to_string());
-        let event = serde_json::from_str(&text).map_err(|error| format!("event {number} is no JSON: {error}"))?;
-        let event =
-            CloudEvent::structured(event).map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
+        let event = with_instance(&event, &self.id.to_string());
+        let event = CloudEvent::structured(completed(event, number))
+            .map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
         self.coordinator.take_events(vec![event]).await.map_err(|error| error.to_string())?;
         self.work.events.confirmed();
         Ok(())

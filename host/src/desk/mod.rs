@@ -3,7 +3,9 @@
 //! the events come from the author.
 
 pub mod actions;
+mod bare_schemas;
 pub mod check;
+pub mod check_pack;
 mod clock;
 mod drive;
 mod idle;
@@ -11,6 +13,8 @@ pub mod pack_test;
 pub mod packs;
 pub mod perform;
 mod shelf;
+pub mod tee;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod tools;

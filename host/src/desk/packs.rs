@@ -2,7 +2,7 @@
 //! author gave on the command line; hosts, stand-ins, secrets. A connection that a pack asks for is the mapped base URL of that name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -41,6 +41,11 @@ pub struct Packs {
 pub struct Given {
     /// The folders of built packs.
     pub folders: Vec<PathBuf>,
+    /// The folder of the pack that the workflow stands in. It is installed as well where it is built and sound; else its
+    /// actions are known, and not at hand.
+    pub own: Option<PathBuf>,
+    /// Connections as an admin declares them; their secrets are those of the run.
+    pub connections: BTreeMap<ConnectionName, Connection>,
     /// The hosts and stand-ins.
     pub ways: Ways,
     /// Secrets by name.
@@ -63,6 +68,7 @@ impl Packs {
         let packs = Self { catalog, connections, secrets, notifications, tools, _folder: folder };
         packs.give(given).await?;
         packs.install(given).await?;
+        packs.install_own(given).await?;
         Ok(packs)
     }
 
@@ -102,7 +108,22 @@ impl Packs {
             let Ok(name) = ConnectionName::parse(name) else { continue };
             self.connections.put(&name, connection(url)?).await.map_err(text)?;
         }
+        for (name, declared) in &given.connections {
+            let put = self.connections.put(name, declared.clone()).await;
+            put.map_err(|error| format!("take the connection `{name}`: {error}"))?;
+        }
         Ok(())
+    }
+
+    async fn install_own(&self, given: &Given) -> Result<(), String> {
+        let Some(own) = given.own.as_ref().filter(|own| !given.folders.iter().any(|named| same(named, own))) else {
+            return Ok(());
+        };
+        // What is wrong with the workflow itself is told by the run, with its place.
+        match self.catalog.install_directory(own).await {
+            Ok(installed) => self.grant(&installed.pack, given).await,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn install(&self, given: &Given) -> Result<(), String> {
@@ -139,6 +160,11 @@ impl Packs {
         };
         self.catalog.put_grants(&manifest.name, grants).await.map_err(text)
     }
+}
+
+/// Whether two paths are one folder.
+fn same(one: &Path, other: &Path) -> bool {
+    std::fs::canonicalize(one).is_ok_and(|one| std::fs::canonicalize(other).is_ok_and(|other| one == other))
 }
 
 /// A connection without authentication.

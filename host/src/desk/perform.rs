@@ -80,7 +80,10 @@ impl Performer {
             Callee::Action(action) if self.rooms.catalog.latest(&action.pack).is_none() => Some(failure(
                 standard::CONFIGURATION,
                 "the action is not at hand",
-                format!("no pack has `{}` here: name the folder of its built pack with `--pack DIR`", action.action),
+                format!(
+                    "no pack has `{}` here: name the folder of its pack with `--pack DIR`, built by `orchctl pack build DIR`",
+                    action.action
+                ),
             )),
             Callee::Action(_) | Callee::Workflow { .. } => None,
             Callee::Http => self.url_refusal(attempt.call.arguments.get("endpoint")),
@@ -109,9 +112,14 @@ impl Performer {
 
 /// A refusal with the cure of the desk in the place of a server's.
 fn on_the_desk(mut failure: Failure) -> Failure {
-    if let Some((what, _)) = failure.problem.detail.split_once(" is not granted to the workflows of pack") {
-        let cure = "use `--allow-host HOST`, `--map NAME=URL` or `--secret NAME=VALUE`";
-        failure.problem.detail = format!("{what} is not given to this run: {cure}");
+    const GIVE: &str = "`--allow-host HOST`, `--map NAME=URL`, `--connection NAME=@FILE` or `--secret NAME=VALUE`";
+    let detail = &failure.problem.detail;
+    if let Some((what, _)) = detail.split_once(" is not granted to the workflows of pack") {
+        failure.problem.detail = format!("{what} is not given to this run: use {GIVE}");
+    } else if let Some((what, _)) = detail.split_once(" is not granted to action") {
+        failure.problem.detail = format!(
+            "{what} is not given to this run: use {GIVE}; pack.yaml has to request it under the action's `uses`"
+        );
     }
     failure
 }
@@ -124,7 +132,9 @@ impl Perform for Performer {
         match attempt.call.callee {
             Callee::Http => self.call(Kind::Http, attempt),
             Callee::OpenApi => self.call(Kind::OpenApi, attempt),
-            Callee::Action(_) | Callee::Workflow { .. } => self.rooms.run(attempt, observer),
+            Callee::Action(_) | Callee::Workflow { .. } => {
+                self.rooms.run(attempt, observer).map(|answer| answer.map_err(on_the_desk)).boxed()
+            }
         }
     }
 
@@ -165,6 +175,20 @@ mod tests {
             let reached = ways.reach(&Url::parse(url).unwrap());
             assert_eq!(reached.as_ref().map(Url::as_str), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn what_was_not_granted_is_told_with_the_options_of_a_run() {
+        for server in [
+            "connection `b` is not granted to action `a` of pack `p`; grant it with `orchctl pack grant p b=<c>`",
+            "connection `b` is not granted to the workflows of pack `p`; grant it with `orchctl pack grant p b=<c>`",
+        ] {
+            let told = on_the_desk(failure(standard::AUTHORIZATION, "no", server.to_owned())).problem.detail;
+            assert!(told.starts_with("connection `b` is not given to this run: use"), "{told}");
+            assert!(told.contains("`--map NAME=URL`") && !told.contains("orchctl"), "{told}");
+        }
+        let other = on_the_desk(failure(standard::AUTHORIZATION, "no", "wrong token".to_owned()));
+        assert_eq!(other.problem.detail, "wrong token");
     }
 
     #[test]

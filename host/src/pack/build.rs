@@ -1,5 +1,6 @@
 //! How a pack's components are made: cargo builds each from its crate for `wasm32-wasip2`, and the result is placed where
-//! `pack.yaml` says. The same source gives the same bytes from any checkout folder: paths are remapped, and the settings
+//! `pack.yaml` says. A component of another language has a command of its own there, which is run in the pack's folder
+//! and leaves the file in its place. Of what cargo builds, the same source gives the same bytes from any checkout folder: paths are remapped, and the settings
 //! that decide about the output are set here and not taken from the workspace's profile.
 //!
 //! It runs the build tools of this machine and reads no network itself. It does not check the pack; `install` does.
@@ -20,13 +21,13 @@ use crate::model::{ComponentName, Digest};
 pub const TARGET: &str = "wasm32-wasip2";
 
 /// What decides about the output besides the source. Small code, because a component is compiled again on the server;
-/// no names and no positions, because they would bring the build's folders into the file.
+/// the names of functions, for backtraces; no positions, because they would bring the build's folders into the file.
 const PROFILE: [(&str, &str); 7] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
     ("CARGO_PROFILE_RELEASE_LTO", "fat"),
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "none"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "debuginfo"),
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "false"),
 ];
@@ -54,7 +55,7 @@ pub enum BuildError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// A build tool is missing or cannot be started.
-    #[error("run `{tool}`; install Rust from https://rustup.rs")]
+    #[error("run `{tool}`; Rust's tools are at https://rustup.rs")]
     Tool {
         /// The tool.
         tool: &'static str,
@@ -79,15 +80,52 @@ pub fn build(folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Vec<Built>, Bui
     if parsed.manifest.components.is_empty() {
         return Ok(Vec::new());
     }
-    ensure_target(folder, say)?;
-    let workspace = Workspace::of(folder)?;
+    let components = &parsed.manifest.components;
+    let workspace = match components.values().all(|component| component.build.is_some()) {
+        true => None,
+        false => {
+            ensure_target(folder, say)?;
+            Some(Workspace::of(folder)?)
+        }
+    };
     let build = |(name, component): (&ComponentName, &manifest::Component)| {
+        if let Some(command) = &component.build {
+            say(&format!("build component `{name}` by `{command}`"));
+            return by_command(folder, &pack, name, &component.path, command);
+        }
         let package = component.package.as_deref().unwrap_or(name.as_str());
         say(&format!("build component `{name}` from crate `{package}`"));
+        let workspace = workspace.as_ref().expect("a component without a command has a workspace");
         let artifact = workspace.build(package)?;
         place(&pack, name, &component.path, &artifact)
     };
-    parsed.manifest.components.iter().map(build).collect()
+    components.iter().map(build).collect()
+}
+
+/// Runs the author's own command in the pack's folder; it has to leave the component in its place.
+fn by_command(
+    folder: &Path,
+    pack: &Dir,
+    name: &ComponentName,
+    path: &PackPath,
+    command: &str,
+) -> Result<Built, BuildError> {
+    if let Some(parent) = path.folder() {
+        pack.create_dir_all(parent).map_err(FilesError::io("make the folder", parent))?;
+    }
+    // What it prints is for people: standard output is left to what this program tells.
+    let mut shell = Command::new("sh");
+    let run = shell.args(["-c", command]).current_dir(folder).stdin(Stdio::null()).stdout(io::stderr());
+    let status = run.status().map_err(|source| BuildError::Tool { tool: "sh", source })?;
+    if !status.success() {
+        return Err(BuildError::Failed(format!("`{command}` failed for the component `{name}`: {status}")));
+    }
+    let mut content = Vec::new();
+    let text = format!("`{command}` left no file `{path}` for the component `{name}`; correct its output path");
+    let mut file = pack.open(path.as_str()).map_err(|_| BuildError::Failed(text))?;
+    file.read_to_end(&mut content).map_err(FilesError::io("read", path.as_str()))?;
+    let (digest, bytes) = (Digest::of(&content), content.len() as u64);
+    Ok(Built { component: name.clone(), path: path.clone(), digest, bytes })
 }
 
 /// Installs the Wasm target where rustup manages the toolchain and lacks it.
@@ -264,6 +302,23 @@ not json
         assert_eq!(workspace.packages, ["a", "b-c"]);
         assert!(workspace.flags().last().unwrap().ends_with("=/w=/source"));
         assert!(matches!(workspace.build("other"), Err(BuildError::Failed(text)) if text.contains("crate: …")));
+    }
+
+    #[test]
+    fn a_component_of_another_language_is_built_by_its_own_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = |command: &str| {
+            let component = format!("{{ path: actions/a.wasm, build: '{command}' }}");
+            let manifest = format!(
+                "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\ncomponents: {{ a: {component} }}\n"
+            );
+            std::fs::write(folder.path().join("pack.yaml"), manifest).unwrap();
+            build(folder.path(), &mut |_| {}).map_err(|error| error.to_string())
+        };
+        let error = built("true").unwrap_err();
+        assert!(error.contains("left no file `actions/a.wasm`"), "{error}");
+        assert_eq!(built("printf component > actions/a.wasm").unwrap()[0].digest, Digest::of(b"component"));
+        assert!(built("exit 3").unwrap_err().contains("`exit 3` failed"));
     }
 
     #[test]

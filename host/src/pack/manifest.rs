@@ -102,6 +102,9 @@ pub struct Component {
     /// The crate it is built from; by default the one with the component's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// The command that builds it, in the place of cargo. Only `orchctl pack build` runs it, on its author's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 /// An action of a pack.

@@ -14,11 +14,12 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 /// A guest's whole stack with the host's frames on top, bytes of address space.
 const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Core instances of one component: its module, its adapters and shims.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Core instances of one component: its module, its adapters and shims. What JavaScript is compiled to has 13.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 24;
 
-/// Memories and tables of one component; ordinary guests have one memory and up to two tables.
-const MEMORIES_PER_COMPONENT: u32 = 2;
+/// Memories and tables of one component; ordinary guests have one memory and up to two tables, those of JavaScript have
+/// three memories and take the places of three.
+const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 8;
 
 /// Bytes of a memory, a table and a stack that are cleared by writing, so that the next guest finds them mapped: for so
@@ -44,7 +45,7 @@ fn pool(config: &SandboxConfig) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(places)
         .total_stacks(places)
-        .total_core_instances(places.saturating_mul(4))
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .total_memories(places)
         .total_tables(places.saturating_mul(3))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)

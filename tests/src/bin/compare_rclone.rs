@@ -139,17 +139,19 @@ async fn order(scene: &Scene, source: &str, what: &str, number: usize) -> anyhow
     let input = json!({
         "sourceBucket": source, "destinationBucket": "large-copy", "createDestination": true, "serverSide": "never",
     });
-    let start = Instant::now();
+    scene.server.forget_memory_peak()?;
+    let (start, before) = (Instant::now(), scene.server.memory_peak()?);
     let ordered = rest.order(SERVICE, input, &format!("size-{number}")).await?;
     let id = ordered["id"].as_str().context("an instance has an id")?;
     let summary = rest.ended(id, Duration::from_secs(7_200)).await?;
     ensure!(summary["status"] == "completed", "the migration ended otherwise: {summary}");
     let output = &summary["output"];
     println!(
-        "{what}: {} copied, {} right before, {:.1} s; the server's peak memory until now: {} MiB",
+        "{what}: {} copied, {} right before, {:.1} s; the server's memory: {} MiB before, {} MiB at its peak",
         output["copied"],
         output["alreadyRight"],
         start.elapsed().as_secs_f64(),
+        before / MIB as u64,
         scene.server.memory_peak()? / MIB as u64
     );
     Ok(())

@@ -15,15 +15,19 @@ use crate::cli::error::Error;
 use crate::cli::input;
 use crate::cli::output::{Column, line};
 use crate::cli::service::Start;
+use crate::connection::declaration::Connection;
 use crate::definition::yaml;
-use crate::desk::actions::DeskActions;
+use crate::desk::actions::{DeskActions, pack_above};
 use crate::desk::packs::{Given, Packs};
 use crate::desk::perform::Ways;
 use crate::desk::{self, Outcome, Plan, SharedActions, Time};
-use crate::model::SecretName;
+use crate::model::{ConnectionName, SecretName};
 
 /// Bytes of a secret's file, at most; what a secret may have.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes of a connection's file, at most; certificates are the most of it.
+const CONNECTION_BYTES_MAX: u64 = 1 << 20;
 
 /// What a run on this machine takes.
 #[derive(Debug, Args)]
@@ -38,6 +42,10 @@ pub(super) struct Local {
     /// file.
     #[arg(long = "map", value_name = "HOST=URL", value_parser = mapping)]
     maps: Vec<(String, Url)>,
+    /// A connection that a pack asks for, as `orchctl connection set -f` takes it; the secrets it names come from
+    /// `--secret`. Only for a file.
+    #[arg(long = "connection", value_name = "NAME=JSON|NAME=@FILE", value_parser = connection)]
+    connections: Vec<(ConnectionName, Connection)>,
     /// Events, as a JSON array or one JSON object on each line: the next one comes each time everything waits. Only for
     /// a file.
     #[arg(long, value_name = "FILE")]
@@ -49,7 +57,7 @@ pub(super) struct Local {
 
 /// A secret's value, which is never shown.
 #[derive(Clone)]
-pub(super) struct Value(Vec<u8>);
+pub(in crate::cli) struct Value(pub(in crate::cli) Vec<u8>);
 
 impl std::fmt::Debug for Value {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,6 +80,7 @@ impl Local {
         !self.skip_waits
             && self.hosts.is_empty()
             && self.maps.is_empty()
+            && self.connections.is_empty()
             && self.events.is_none()
             && self.secrets.is_empty()
     }
@@ -96,9 +105,11 @@ impl Local {
         let events = self.events.as_deref().map(read_events).transpose()?.unwrap_or_default();
         let tools = Arc::new(desk.tools()?);
         let at_hand = desk.at_hand(file)?;
-        let given = self.given(desk);
+        let given = self.given(file, desk);
         let packs = Packs::open(&given, tools.clone()).await.map_err(Error::Failed)?;
-        let known: SharedActions = match desk.packs.is_empty() {
+        // A pack that is installed knows its components as well.
+        let installed = at_hand.own.as_ref().is_some_and(|own| packs.catalog.latest(own).is_some());
+        let known: SharedActions = match desk.packs.is_empty() && !installed {
             true => at_hand.actions,
             false => packs.catalog.clone(),
         };
@@ -118,16 +129,17 @@ impl Local {
         desk::run(plan).await.map_err(|findings| Error::Failed(report(&findings)))
     }
 
-    fn given(&self, desk: &Desk) -> Given {
+    fn given(&self, file: &Path, desk: &Desk) -> Given {
         let ways = Ways { allowed: self.hosts.clone(), mapped: self.maps.clone() };
         let secrets: BTreeMap<_, _> =
             self.secrets.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
-        Given { folders: desk.packs.clone(), ways, secrets }
+        let connections = self.connections.iter().cloned().collect();
+        Given { folders: desk.packs.clone(), own: pack_above(file), ways, secrets, connections }
     }
 }
 
 /// What a run gave, as data.
-pub(super) fn data(outcome: &Outcome) -> Json {
+pub(in crate::cli) fn data(outcome: &Outcome) -> Json {
     let mut data = json!({
         "status": outcome.status, "output": outcome.output, "error": outcome.error, "tasks": outcome.tasks,
     });
@@ -137,7 +149,7 @@ pub(super) fn data(outcome: &Outcome) -> Json {
     data
 }
 
-fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> {
+pub(in crate::cli) fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> {
     line(&format!("status: {}", outcome.status.as_str()))?;
     let pretty = |value: &Json| serde_json::to_string_pretty(value).expect("JSON can always be written as text");
     for part in ["output", "error"].iter().filter(|part| !data[**part].is_null()) {
@@ -150,7 +162,7 @@ fn tell(context: &Context, outcome: &Outcome, data: &Json) -> Result<(), Error> 
 }
 
 /// What the exit code says.
-pub(super) fn verdict(outcome: &Outcome) -> Result<(), Error> {
+pub(in crate::cli) fn verdict(outcome: &Outcome) -> Result<(), Error> {
     use crate::desk::Status;
     let error = || {
         let error = outcome.error.as_ref();
@@ -202,7 +214,22 @@ fn mapping(text: &str) -> Result<(String, Url), String> {
     }
 }
 
-fn secret(text: &str) -> Result<(SecretName, Value), String> {
+fn connection(text: &str) -> Result<(ConnectionName, Connection), String> {
+    let (name, declared) = text.split_once('=').ok_or("write NAME=JSON or NAME=@FILE")?;
+    let name = ConnectionName::parse(name).map_err(|error| error.to_string())?;
+    let declared = match declared.strip_prefix('@') {
+        None => declared.to_owned(),
+        Some(path) => {
+            let bytes = input::bytes_of(path, CONNECTION_BYTES_MAX)?;
+            String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))?
+        }
+    };
+    let tree = yaml::parse(&declared, "connection").map_err(|finding| finding.to_string())?;
+    let connection = serde_json::from_value(tree.to_json());
+    Ok((name, connection.map_err(|error| format!("this is no connection: {error}"))?))
+}
+
+pub(in crate::cli) fn secret(text: &str) -> Result<(SecretName, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE or NAME=@FILE")?;
     let name = SecretName::parse(name).map_err(|error| error.to_string())?;
     let value = match value.strip_prefix('@') {

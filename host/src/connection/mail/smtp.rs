@@ -1,6 +1,7 @@
 //! The conversation with the mail server, step by step, so that each way to fail is known: before the message was handed
 //! over nothing is sent, and after it nobody knows. What the server says goes to the log only: it names the server.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -197,7 +198,7 @@ fn step(doing: &'static str, given: bool) -> impl FnOnce(lettre::transport::smtp
             None if given => MailError::Interrupted(
                 "the conversation broke after the message was handed over; it may be on its way".to_owned(),
             ),
-            None if error.is_tls() => MailError::Unavailable(format!(
+            None if is_tls(&error) => MailError::Unavailable(format!(
                 "failed to {doing}: TLS failed; check `mail.tls` and `caCertificates` of the connection"
             )),
             None if error.is_timeout() => {
@@ -206,4 +207,17 @@ fn step(doing: &'static str, given: bool) -> impl FnOnce(lettre::transport::smtp
             None => MailError::Unavailable(format!("failed to {doing}: no conversation with the mail server")),
         }
     }
+}
+
+/// Whether TLS is at fault; some of its errors come wrapped in one of reading.
+fn is_tls(error: &lettre::transport::smtp::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if cause.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        source = cause.source();
+    }
+    error.is_tls()
 }

@@ -1,6 +1,7 @@
 //! The coordinator over a journal in memory, with a script in the place of the sandbox.
 
 mod children;
+mod cleanup;
 mod events;
 mod faults;
 mod follows;

@@ -6,7 +6,7 @@ use super::Compiler;
 use super::task::Env;
 use super::value::Spot;
 use crate::definition::cron;
-use crate::definition::graph::{Duration, Schedule};
+use crate::definition::graph::{Duration, Read, Schedule};
 use crate::definition::yaml::Tree;
 
 /// Each firing starts an instance; more often than this, it is a loop that was meant.
@@ -25,7 +25,8 @@ impl<'a> Compiler<'a> {
             self.error_with_cure("schedule", tree.position, message, cure);
             return None;
         };
-        let read = self.read(tree.get("read"))?;
+        // The documentation's examples read whole events, `$workflow.input[0].data`.
+        let read = tree.get("read").map_or(Some(Read::Envelope), |read| self.read(Some(read)))?;
         if let Some(read) = tree.get("read").filter(|_| kind.key != "on") {
             self.error_with_cure("schedule", read.position, "`read` belongs to `on`", "remove it");
         }

@@ -121,7 +121,8 @@ impl Bench {
             return Err((format!("its component `{}` is not built", declared.component), build()));
         };
         let loaded = self.tools.sandbox.load(crate::model::Digest::of(&bytes), &bytes).await;
-        let loaded = loaded.map_err(|error| (error.to_string(), build()))?;
+        let loaded =
+            loaded.map_err(|error| (error.to_string(), "correct the component, and build it again".to_owned()))?;
         components.insert(declared.component.clone(), loaded.clone());
         Ok(loaded)
     }

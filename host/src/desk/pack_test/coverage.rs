@@ -116,7 +116,7 @@ impl Reached {
     /// What was reached of a program.
     pub(super) fn of(&self, program: &Program) -> Coverage {
         let shown = || (0..).map(NodeId).zip(&program.nodes).filter(|(_, node)| !node.hidden);
-        let tasks = shown().map(|(id, node)| (id, node.reference.clone()));
+        let tasks = shown().map(|(id, node)| (id, named(&node.reference)));
         let branches = shown().filter_map(|(id, node)| match &node.kind {
             NodeKind::Route(ways) => {
                 let mut places: BTreeMap<Place, Vec<&str>> = BTreeMap::new();
@@ -124,7 +124,7 @@ impl Reached {
                 if ways.iter().all(|way| way.guard.is_some()) {
                     places.entry(node.then.into()).or_default().push("none of its cases");
                 }
-                let reference = node.reference.clone();
+                let reference = named(&node.reference);
                 Some(
                     places
                         .into_iter()
@@ -137,9 +137,10 @@ impl Reached {
         let catches = shown().filter_map(|(id, node)| match &node.kind {
             NodeKind::Scope(block) => {
                 let catch = block.catch.as_ref()?;
-                let retry = catch.retry.is_some().then(|| ((id, true), format!("{}: tries again", node.reference)));
+                let retry =
+                    catch.retry.is_some().then(|| ((id, true), format!("{}: tries again", named(&node.reference))));
                 let catches = catch.handler.is_some() || catch.retry.is_none();
-                let caught = catches.then(|| ((id, false), format!("{}: catches", node.reference)));
+                let caught = catches.then(|| ((id, false), format!("{}: catches", named(&node.reference))));
                 Some(retry.into_iter().chain(caught))
             }
             _ => None,
@@ -153,5 +154,49 @@ impl Reached {
                 false => self.caught.contains(id),
             }),
         }
+    }
+}
+
+/// The names of the tasks on the way to one, as people read them: of `/do/0/work/try/1/make`, `work > make`.
+fn named(reference: &str) -> String {
+    let steps: Vec<&str> = reference.split('/').skip(1).collect();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let names = steps.windows(2).filter(|pair| is_number(pair[0]) && !is_number(pair[1])).map(|pair| pair[1]);
+    let names: Vec<&str> = names.collect();
+    match names.is_empty() {
+        // A function's task stands under its own name.
+        true => reference.trim_start_matches('/').to_owned(),
+        false => names.join(" > "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_shown_by_the_names_on_the_way_to_it() {
+        let cases = [
+            ("/do/0/create", "create"),
+            ("/do/1/provision/try/0/work/catch/do/2/tell", "provision > work > tell"),
+            ("/do/0/f/fork/branches/1/b", "f > b"),
+            ("/use/functions/notify", "use/functions/notify"),
+        ];
+        for (reference, expected) in cases {
+            assert_eq!(named(reference), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_not_reached_is_missed_and_lowers_the_share() {
+        let names = ["a", "b", "c"].into_iter().enumerate().map(|(at, name)| (at, name.to_owned()));
+        let tasks = Count::of(names, |at| *at != 1);
+        assert_eq!((tasks.reached(), tasks.missed.clone()), (2, vec!["b".to_owned()]));
+        let workflow = WorkflowName::parse("w").unwrap();
+        let nothing = Count::default;
+        let coverage = Coverage { workflow: workflow.clone(), tasks, branches: nothing(), catches: nothing() };
+        assert_eq!(coverage.percent(), 66);
+        let empty = Coverage { workflow, tasks: nothing(), branches: nothing(), catches: nothing() };
+        assert_eq!(empty.percent(), 100);
     }
 }

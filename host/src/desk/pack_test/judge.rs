@@ -17,7 +17,7 @@ const DIFFERENCES_MAX: usize = 20;
 const SHOWN_CHARS_MAX: usize = 600;
 
 /// Puts the instance's identifier into every text.
-pub(super) fn with_instance(value: &Json, instance: &str) -> Json {
+pub(in crate::desk) fn with_instance(value: &Json, instance: &str) -> Json {
     match value {
         Json::String(text) => Json::String(text.replace(INSTANCE, instance)),
         Json::Array(items) => items.iter().map(|item| with_instance(item, instance)).collect(),

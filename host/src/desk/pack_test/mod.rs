@@ -37,6 +37,7 @@ pub use case::{Fault, Verdict};
 use coverage::Reached;
 pub use coverage::{Count, Coverage};
 use judge::judge;
+pub(super) use judge::with_instance;
 use perform::Performer;
 use script::Script;
 

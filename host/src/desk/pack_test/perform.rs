@@ -13,7 +13,7 @@ use url::Url;
 use super::bench::Bench;
 use super::case::{ActionLabel, Way};
 use super::script::{Asked, Script};
-use crate::capability::{Granted, LogLevel, Measure, Observe};
+use crate::capability::{Granted, Observe};
 use crate::connection::call::{Allowed, Caller, Kind};
 use crate::connection::client::{Client, SendError, StandIn};
 use crate::connection::declaration::Connection;
@@ -21,7 +21,10 @@ use crate::connection::outside::Outside;
 use crate::coordinator::perform::{Attempt, Finding};
 use crate::coordinator::{Perform, read_yaml};
 use crate::definition::graph::{ActionRef, Callee};
-use crate::model::{ConnectionName, Effect, Failure, Json, SecretName, Success};
+use crate::desk::tee::{Said, Tee, named};
+use crate::journal::memory::MemoryJournal;
+use crate::model::{ConnectionName, Effect, Failure, SecretName, Success};
+use crate::notification::Notifications;
 use crate::pack::manifest::Uses;
 use crate::sandbox::{Invocation, Phase, Reply};
 
@@ -36,6 +39,8 @@ pub(super) struct Performer {
     bench: Arc<Bench>,
     script: Arc<Script>,
     caller: Caller,
+    /// The server's own notifications, of this case alone.
+    notifications: Option<Arc<Notifications>>,
 }
 
 /// Somebody at the other end of one way.
@@ -90,7 +95,9 @@ impl Performer {
         let anywhere = Counterpart { script: script.clone(), connection: None, call: None };
         let outside = Outside::standing_in(Arc::new(anywhere));
         let clock = Arc::new(crate::clock::SystemClock);
-        Self { bench, script, caller: Caller::through(outside, clock, read_yaml) }
+        // A journal in memory is always read.
+        let notifications = Notifications::open(Arc::new(MemoryJournal::new()), clock.clone()).ok();
+        Self { bench, script, caller: Caller::through(outside, clock, read_yaml), notifications }
     }
 
     /// Who a callee is to the test file.
@@ -151,7 +158,13 @@ impl Performer {
         let granted = self.granted(action, &call);
         let anywhere = Counterpart { script: self.script.clone(), connection: None, call: Some(call) };
         let outside = Arc::new(Outside::standing_in(Arc::new(anywhere)));
-        let observer = Arc::new(Tee { label: label.to_string(), script: self.script.clone(), observer });
+        let script = self.script.clone();
+        let tell = move |said: Said| {
+            if let Said::Log(level, line) = said {
+                script.log(format!("{} {label}: {line}", named(level)));
+            }
+        };
+        let observer = Arc::new(Tee::new(observer, Arc::new(tell)));
         let invocation = invocation(action, attempt, phase);
         self.bench.tools.sandbox.attempt_through(outside, &component, invocation, granted, observer).await
     }
@@ -163,6 +176,7 @@ impl Performer {
         granted.hosts = declared.uses.hosts.clone();
         granted.secrets = itself(&declared.uses.secrets);
         granted.secret_store = Some(self.bench.secrets.clone());
+        granted.inbox = self.notifications.clone().filter(|_| declared.uses.inbox);
         granted
     }
 
@@ -245,35 +259,4 @@ fn itself(names: &[SecretName]) -> BTreeMap<SecretName, SecretName> {
 fn declaration(name: &ConnectionName) -> Connection {
     serde_json::from_value(json!({ "baseUrl": format!("https://{name}.invalid/") }))
         .expect("a connection's name is a label of a host's name")
-}
-
-/// Passes on what a guest tells, and keeps its lines for the report.
-struct Tee {
-    label: String,
-    script: Arc<Script>,
-    observer: Arc<dyn Observe>,
-}
-
-impl Observe for Tee {
-    fn log(&self, level: LogLevel, message: String) {
-        let level_shown = format!("{level:?}").to_lowercase();
-        self.script.log(format!("{level_shown} {}: {message}", self.label));
-        self.observer.log(level, message);
-    }
-
-    fn progress(&self, measures: Vec<Measure>, note: Option<String>) {
-        self.observer.progress(measures, note);
-    }
-
-    fn checkpoint(&self, value: Json) -> BoxFuture<'static, Result<(), String>> {
-        self.observer.checkpoint(value)
-    }
-
-    fn secret_revealed(&self, secret: String) -> BoxFuture<'static, Result<(), String>> {
-        self.observer.secret_revealed(secret)
-    }
-
-    fn cancelled(&self) -> bool {
-        self.observer.cancelled()
-    }
 }

@@ -87,6 +87,9 @@ fn what_does_not_fit_together_is_told_with_its_place_and_cure() {
     let cases: &[(&str, &str, &str, &str, &str)] = &[
         // file, from, to, code, text
         ("actions/main.wasm", "client@0.1.0", "client@0.1.0 orchestrator:secrets/store@0.1.0", "unrequested-import", "uses: { secrets: [NAME] }"),
+        ("actions/main.wasm", "client@0.1.0", "client@0.1.0 orchestrator:mail/mail@0.1.0", "unrequested-import", "`kind: smtp`"),
+        ("actions/main.wasm", "client@0.1.0", "client@0.1.0 orchestrator:notification/inbox@0.1.0", "unrequested-import", "uses: { inbox: true }"),
+        ("pack.yaml", "backend: {}", "backend: {kind: smtp}", "unrequested-import", "`orchestrator:http/client@0.1.0`"),
         ("actions/main.wasm", "http/client", "files/all", "unrequested-import", "this world does not have"),
         ("actions/main.wasm", "orchestrator:http/client@0.1.0 wasi:io/error@0.2.6", "garbage", "bad-component", "orchctl pack build"),
         ("pack.yaml", "    uses: { connections: [backend] }\n", "", "unrequested-import", "uses: { connections: [NAME] }"),

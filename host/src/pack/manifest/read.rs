@@ -146,12 +146,17 @@ impl Reader<'_> {
     /// A path, or a mapping of `path` and `crate`.
     fn component(&mut self, tree: &Tree) -> Option<Component> {
         if tree.as_map().is_none() {
-            return Some(Component { path: self.parsed_path(tree)?, package: None });
+            return Some(Component { path: self.parsed_path(tree)?, package: None, build: None });
         }
-        self.mapping(tree, "a component", &["path", "crate"])?;
+        self.mapping(tree, "a component", &["path", "crate", "build"])?;
         let path = self.required(tree, "path", Self::parsed_path);
         let package = self.optional(tree, "crate", Self::text);
-        Some(Component { path: path?, package })
+        let build = self.optional(tree, "build", Self::text);
+        if let (Some(_), Some(build)) = (&package, tree.get("build")) {
+            let message = "a component is built by cargo from a `crate`, or by a command under `build`";
+            self.error("conflict", build.position, message).cure = Some("remove one of the two".to_owned());
+        }
+        Some(Component { path: path?, package, build })
     }
 
     fn action(&mut self, tree: &Tree) -> Option<Action> {

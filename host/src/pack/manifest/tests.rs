@@ -44,6 +44,7 @@ fn every_mistake_is_told_with_its_place_and_its_cure() {
         ("version: 1.0.0", "version: 1.0.0+b", "bad-version", 3, "leave out"),
         ("action@0.1", "action@0.2", "unknown-value", 4, "did you mean `orchestrator:pack/action@0.1`?"),
         ("backend: {}", "backend: {kind: htp}", "unknown-value", 6, "did you mean `http`?"),
+        ("[backend] }", "[backend], inbox: 1 }", "wrong-type", 12, "`true` or `false`"),
         ("actions/main.wasm", "../main.wasm", "bad-path", 8, "`..`"),
         ("actions/main.wasm", "/main.wasm", "bad-path", 8, "absolute"),
         ("component: main", "component: man", "undeclared", 11, "did you mean `main`?"),

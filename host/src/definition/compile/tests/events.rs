@@ -152,6 +152,8 @@ fn a_schedule_is_one_of_four() {
     }
     let on = schedule("on: { any: [ { with: { type: a } } ] }, read: envelope");
     assert!(matches!(on, Schedule::On(strategy, Read::Envelope) if strategy.kind == Consume::Any));
+    assert!(matches!(schedule("on: { any: [] }"), Schedule::On(_, Read::Envelope)));
+    assert!(matches!(schedule("on: { any: [] }, read: data"), Schedule::On(_, Read::Data)));
     let refused = |text: &str, expected: &str| {
         check(&format!("schedule: {{ {text} }}\ndo: [ {{ a: {{ set: {{}} }} }} ]"), &[expected]);
     };
