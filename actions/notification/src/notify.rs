@@ -139,7 +139,7 @@ impl Round {
         let told: Vec<_> = self.delivered.iter().map(|told| told.channel.as_str()).collect();
         let (_, mut first) = self.failed.remove(0);
         let rest: Vec<_> = self.failed.iter().map(|(_, error)| &error.reaction).collect();
-        first.reaction = rest.into_iter().fold(first.reaction.clone(), worst);
+        first.reaction = rest.into_iter().fold(first.reaction, worst);
         first.problem.detail = match told.is_empty() {
             true => details.join("; "),
             false => format!("{}; told were: {}", details.join("; "), told.join(", ")),
@@ -159,7 +159,7 @@ fn worst(one: Reaction, other: &Reaction) -> Reaction {
             Reaction::Transient { retry_after: one.max(*other) }
         }
         (transient @ Reaction::Transient { .. }, Reaction::Permanent) => transient,
-        (Reaction::Permanent, other) => other.clone(),
+        (Reaction::Permanent, other) => *other,
     }
 }
 

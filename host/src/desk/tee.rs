@@ -80,12 +80,15 @@ pub enum Called {
     Ended(Result<(), Failure>),
 }
 
+/// Takes what a callee did.
+pub type Tell = dyn Fn(&str, Called) + Send + Sync;
+
 /// Performs calls by somebody else, and tells of each by its callee.
 pub struct Telling {
     /// Who performs.
     pub perform: Arc<dyn Perform>,
     /// Who is told.
-    pub tell: Arc<dyn Fn(&str, Called) + Send + Sync>,
+    pub tell: Arc<Tell>,
 }
 
 impl Perform for Telling {

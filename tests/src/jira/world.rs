@@ -346,7 +346,7 @@ impl World for Site {
             ("GET", "search/jql") if self.flavour != Flavour::Cloud => told(404, "dead link"),
             ("GET", "search" | "search/jql") => self.search(seen),
             (_, path) => match path.strip_prefix("issue/") {
-                Some(rest) => self.of_issue(seen, &rest.to_owned()),
+                Some(rest) => self.of_issue(seen, rest),
                 None => told(404, "dead link"),
             },
         }

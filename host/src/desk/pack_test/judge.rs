@@ -168,8 +168,10 @@ mod tests {
 
     #[test]
     fn what_is_named_has_to_be_there_and_equal() {
+        /// What is expected, what came, and the differences.
+        type Case = (Json, Json, &'static [(&'static str, &'static str, &'static str)]);
         #[rustfmt::skip]
-        let cases: &[(Json, Json, &[(&str, &str, &str)])] = &[
+        let cases: &[Case] = &[
             (json!({}), json!({"a": 1}), &[]),
             (json!({"a": {"b": 1}}), json!({"a": {"b": 1.0, "c": 2}, "d": 3}), &[]),
             (json!({"a": {"b": 1}}), json!({"a": {"b": 2}}), &[("/a/b", "1", "2")]),
