@@ -1,6 +1,6 @@
 //! A double of the hub of Konveyor, as it is in MTA 7 and 6.2: the inventory, task groups and tasks with their states,
-//! issues, trackers, migration waves and tickets; the same paths, refusals and error texts. Written against the hub's own
-//! handlers and its published OpenAPI document.
+//! issues, trackers, migration waves and tickets; the same paths, refusals and error texts. Written after the hub's own
+//! handlers.
 //!
 //! States advance by looks: each read of a running analysis takes it one state further. It keeps no analyser: what an
 //! analysis finds is arranged for by the test.
