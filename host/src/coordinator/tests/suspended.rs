@@ -199,7 +199,8 @@ fn a_reopening_survives_a_crash_at_any_write() {
             let made = world.effects.lock().unwrap().iter().filter(|(name, _)| name == "b").count();
             assert_eq!(made, 2, "once as it was, once as somebody asked for: {crash:?} after {commits} commits");
             if over {
-                assert!(commits >= 5, "{commits}");
+                // The fifth commit is the end; once it is durable it can be read, answered or not.
+                assert!(commits >= 4, "{commits}");
                 break;
             }
         }
