@@ -245,6 +245,9 @@ fn a_sample_of_cases_survives_a_server_that_dies_over_sled() {
     println!("{} servers died", blows.into_inner());
 }
 
+/// After so many cases that catch a wrong runtime no more are tried.
+const CATCHERS: usize = 2;
+
 #[test]
 fn each_wrong_runtime_is_caught() {
     if std::env::var("CASE").is_ok() {
@@ -263,8 +266,9 @@ fn each_wrong_runtime_is_caught() {
         .collect();
     let mut missed = Vec::new();
     for mutant in mutant::all() {
-        let caught = right.iter().filter(|prepared| mutant.is_caught_by(prepared, &*evaluator)).count();
-        println!("{caught:4} cases catch the runtime that {}", mutant.name);
+        // A few are enough: all of them would take minutes.
+        let caught = right.iter().filter(|prepared| mutant.is_caught_by(prepared, &*evaluator)).take(CATCHERS).count();
+        println!("{caught} or more cases catch the runtime that {}", mutant.name);
         if caught == 0 {
             missed.push(mutant.name);
         }
