@@ -34,10 +34,24 @@ const COMMUNICATION = "https://open-workflow-specification.org/spec/1.0.0/errors
 const SAFE = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"];
 const BUSY = [408, 425, 429, 500, 502, 503, 504];
 
+// UTF-8 by hand: an action has the language's own words, and nothing of a browser's.
+function encoded(text) {
+  const bytes = encodeURIComponent(text).replace(/%([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  return Uint8Array.from(bytes, (byte) => byte.charCodeAt(0));
+}
+
+function decoded(bytes) {
+  try {
+    return decodeURIComponent(Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, "0")}`).join(""));
+  } catch {
+    throw Failure.permanent("the answer is not UTF-8", { title: "The answer cannot be read" });
+  }
+}
+
 function request(connection, method, target, body, headers) {
   const what = `${method} ${target} of connection \`${connection}\``;
   const fields = Object.entries({ ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers });
-  const bytes = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
+  const bytes = body === undefined ? undefined : encoded(JSON.stringify(body));
   let answer;
   try {
     const list = fields.map(([name, value]) => ({ name, value: String(value) }));
@@ -49,7 +63,7 @@ function request(connection, method, target, body, headers) {
 }
 
 function readers(what, answer) {
-  const text = () => new TextDecoder().decode(answer.body);
+  const text = () => decoded(answer.body);
   const json = () => {
     if (answer.status < 200 || answer.status > 299) throw refused(what, answer.status, text());
     return JSON.parse(text());
