@@ -34,6 +34,9 @@ const RECORDS_MAX: u64 = 1_000_000;
 /// So often the clock jumps without anything coming of it, before nothing is expected to come at all.
 const IDLE_JUMPS_MAX: u32 = 1_000;
 
+/// Between two looks at an instance that runs without anything that is seen to run.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// So long events are kept: longer than any wait of the language, so that nothing forgets them during a run.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365 * 300);
 
@@ -342,8 +345,19 @@ impl Run<'_> {
                 self.clock.jump(due);
                 Ok(())
             }
-            None => Err(self.waits_for_ever()),
+            None => self.last_look().await,
         }
+    }
+
+    /// An instance that runs, as opposed to one that waits, may be between two places where nobody counts it, such as a
+    /// thread that reads the journal: it gets a moment.
+    async fn last_look(&self) -> Result<(), String> {
+        if !self.coordinator.instance(self.id).is_ok_and(|summary| summary.status == Status::Running) {
+            return Err(self.waits_for_ever());
+        }
+        tokio::time::sleep(MOMENT).await;
+        self.idle.stir();
+        Ok(())
     }
 
     /// Gives the instance an event, as somebody outside would; `${instance}` in it stands for the instance.

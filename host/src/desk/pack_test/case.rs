@@ -36,6 +36,9 @@ pub struct Case {
     pub events: Vec<Json>,
     /// Somebody cancels as soon as this task is entered.
     pub cancel: Option<String>,
+    /// Whether it is run again with a crash in the middle, where that is asked for; `true` by default. Replies that tell
+    /// two readings of one thing apart by their order alone do not fit a process that reads it once more.
+    pub crash: bool,
     /// What has to come of it.
     pub expect: Expect,
 }

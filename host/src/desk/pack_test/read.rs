@@ -15,7 +15,7 @@ use crate::model::WorkflowName;
 /// More cases in one file nobody can read.
 const CASES_MAX: usize = 1_000;
 
-const CASE_KEYS: &[&str] = &["name", "input", "outside", "actions", "events", "cancel", "expect"];
+const CASE_KEYS: &[&str] = &["name", "input", "outside", "actions", "events", "cancel", "crash", "expect"];
 const ENTRY_KEYS: &[&str] = &["connection", "request", "query", "headers", "body", "reply", "failure", "times"];
 const REPLY_KEYS: &[&str] = &["status", "headers", "json", "text"];
 const ANSWER_KEYS: &[&str] = &["action", "output", "transient", "permanent", "times"];
@@ -120,9 +120,20 @@ impl Reader<'_> {
                 None
             }
         };
+        let crash = self.crash(tree);
         let input = tree.get("input").map_or_else(|| Json::Object(serde_json::Map::new()), Tree::to_json);
         let line = tree.position.line;
-        Some(Case { name: name?, line, input, outside, actions, events, cancel, expect: expect? })
+        Some(Case { name: name?, line, input, outside, actions, events, cancel, crash, expect: expect? })
+    }
+
+    fn crash(&mut self, tree: &Tree) -> bool {
+        let Some(value) = tree.get("crash") else { return true };
+        let Json::Bool(crash) = value.to_json() else {
+            self.error(value.position, "`crash` is neither `true` nor `false`").cure =
+                Some("write `crash: false` where a crash does not fit the replies".to_owned());
+            return true;
+        };
+        crash
     }
 
     fn event(&mut self, tree: &Tree) -> Option<Json> {
