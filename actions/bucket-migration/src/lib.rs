@@ -15,6 +15,7 @@ mod ledger;
 mod listing;
 mod parts;
 mod plan;
+mod removal;
 mod report;
 mod s3;
 mod selection;
@@ -49,11 +50,11 @@ fn verify_copy(ctx: &Context, input: Buckets) -> Result<verify::Output, Error> {
     verify::verify(&Host(ctx), &input, ctx.checkpoint()?)
 }
 
-fn delete_source_objects(ctx: &Context, input: Buckets) -> Result<delete::Output, Error> {
+fn delete_source_objects(ctx: &Context, input: Buckets) -> Result<removal::Output, Error> {
     delete::delete(&Host(ctx), &input)
 }
 
-fn delete_extra_objects(ctx: &Context, input: Buckets) -> Result<extra::Output, Error> {
+fn delete_extra_objects(ctx: &Context, input: Buckets) -> Result<removal::Output, Error> {
     extra::delete(&Host(ctx), &input)
 }
 
