@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
 use super::instances::{NewInstance, Wait, start_of, waited};
 use super::list::List as Listed;
@@ -134,6 +135,7 @@ pub async fn list_follow_ups(
     ))]
 pub async fn order_follow_up(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath((id, workflow)): InPath<(InstanceId, String)>,
     InQuery(wait): InQuery<Wait>,
     IdempotencyKey(key): IdempotencyKey,
@@ -149,7 +151,7 @@ pub async fn order_follow_up(
     let catalog = rooms.catalog.clone();
     let follow_up = aside(move || chosen(&catalog, &summary, &wanted)).await?;
     let new = follow_up.order(asked)?;
-    let start = start_of(&rooms, new, key)?;
+    let start = start_of(&rooms, &caller, new, key)?;
     let Started { summary, replayed } = rooms.coordinator.start_follow_up(start, id, &workflow).await?;
     let summary = waited(&rooms, summary, wait).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
 use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
@@ -18,7 +19,7 @@ use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
 use crate::coordinator::{Start, StartError, Started};
 use crate::definition::schema;
 use crate::machine::values::violations;
-use crate::model::{InstanceId, Json as Data, PackName, ServiceName, WorkflowName};
+use crate::model::{InstanceId, Json as Data, PackName, Principal, ServiceName, WorkflowName};
 
 /// Seconds a request may wait for an instance's end: below the common limits of proxies.
 const WAIT_SECONDS_MAX: u64 = 300;
@@ -103,12 +104,13 @@ pub struct Which {
     ))]
 pub async fn start_instance(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InQuery(wait): InQuery<Wait>,
     IdempotencyKey(key): IdempotencyKey,
     InJson(asked): InJson<NewInstance>,
 ) -> Result<Response, Problem> {
     let wait = wait.duration()?;
-    let start = start_of(&rooms, asked, key)?;
+    let start = start_of(&rooms, &caller, asked, key)?;
     let pack = start.pack.clone();
     let Started { summary, replayed } = rooms.coordinator.start(start).await.map_err(|error| match error {
         StartError::NotFound(_) if rooms.catalog.latest(&pack).is_none() => Problem::unknown_pack(&pack),
@@ -238,12 +240,19 @@ pub async fn delete_instance(
 }
 
 /// What a request to start means once its service is looked up.
-pub(super) fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Option<String>) -> Result<Start, Problem> {
+pub(super) fn start_of(
+    rooms: &Rooms,
+    caller: &Principal,
+    asked: NewInstance,
+    idempotency_key: Option<String>,
+) -> Result<Start, Problem> {
     check_name(asked.name.as_deref())?;
+    let (tenant, created_by) = (caller.tenant.clone(), Some(caller.subject.clone()));
     let (name, input) = (asked.name, asked.input);
     match (asked.service, asked.pack, asked.workflow) {
         (None, Some(pack), Some(workflow)) => {
-            Ok(Start { pack, version: asked.version, workflow, service: None, name, input, idempotency_key })
+            let (version, service) = (asked.version, None);
+            Ok(Start { pack, version, workflow, service, name, input, idempotency_key, tenant, created_by })
         }
         (Some(service), None, None) if asked.version.is_none() => {
             let found = rooms.catalog.service(&service).ok_or_else(|| Problem::unknown_service(&service))?;
@@ -257,6 +266,8 @@ pub(super) fn start_of(rooms: &Rooms, asked: NewInstance, idempotency_key: Optio
                 name,
                 input,
                 idempotency_key,
+                tenant,
+                created_by,
             })
         }
         _ => Err(Problem::new(Kind::InvalidBody, "give either `service`, or `pack` and `workflow`")

@@ -6,6 +6,7 @@
 
 pub mod about;
 pub mod backstage;
+pub mod caller;
 pub mod cloud_events;
 pub mod connections;
 pub mod diagrams;

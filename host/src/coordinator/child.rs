@@ -157,6 +157,8 @@ async fn begin(shared: &Arc<Shared>, observer: &Observer, call: &Call) -> Result
     let own = (&live.pack, &live.version);
     let Named { pack, resolved } =
         shared.programs.named(own, namespace, name, version.as_ref()).map_err(|error| not_started(error.into()))?;
+    let summary = super::store::summary(&*shared.journal, live.id).map_err(unreadable)?;
+    let (tenant, created_by) = summary.map(|summary| (summary.tenant, summary.created_by)).unwrap_or_default();
     let start = Start {
         pack,
         version: Some(resolved.version),
@@ -165,6 +167,8 @@ async fn begin(shared: &Arc<Shared>, observer: &Observer, call: &Call) -> Result
         name: None,
         input: call.arguments.clone(),
         idempotency_key: None,
+        tenant,
+        created_by,
     };
     let parent = Parent { instance: live.id, task: observer.reference.clone(), detached: call.detached };
     start::start_child(shared, start, key, parent).await.map_err(not_started)

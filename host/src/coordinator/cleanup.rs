@@ -35,6 +35,8 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
         name: None,
         input: json!({ "instance": id, "input": summary.input }),
         idempotency_key: None,
+        tenant: summary.tenant,
+        created_by: summary.created_by,
     };
     let key = Sha256::digest(format!("on-cancel\0{id}")).into();
     let parent = Parent { instance: id, task: PLACE.to_owned(), detached: true };

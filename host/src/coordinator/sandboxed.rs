@@ -244,7 +244,9 @@ mod tests {
         .unwrap();
         let workflow = crate::model::WorkflowName::parse("w").unwrap();
         let (version, service, name, idempotency_key) = (None, None, None, None);
-        let start = Start { pack, version, workflow, service, name, input: json!({}), idempotency_key };
+        let (tenant, created_by) = (crate::model::TenantName::standard(), None);
+        let input = json!({});
+        let start = Start { pack, version, workflow, service, name, input, idempotency_key, tenant, created_by };
         let id = handle.start(start).await.unwrap().summary.id;
         let summary = handle.wait(id, SignedDuration::from_secs(60)).await.unwrap();
         assert_eq!(summary.output, Some(json!({ "got": "***" })), "{:?}", summary.error);

@@ -17,7 +17,7 @@ use crate::machine::next::{self, Event};
 use crate::machine::record::{Created, Parent, Record, Stamped};
 use crate::machine::state::State;
 use crate::machine::values;
-use crate::model::{InstanceId, Json, PackName, ServiceName, WorkflowName};
+use crate::model::{InstanceId, Json, PackName, ServiceName, TenantName, WorkflowName};
 
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,10 @@ pub struct Start {
     pub input: Json,
     /// The caller's idempotency key: the same key and request give the same instance.
     pub idempotency_key: Option<String>,
+    /// The tenant it is to belong to.
+    pub tenant: TenantName,
+    /// Who starts it, as [`crate::model::Principal::subject`].
+    pub created_by: Option<String>,
 }
 
 /// An instance that was started, by this call or by an earlier one with the same key.
@@ -161,6 +165,8 @@ async fn started(
         input: Arc::new(start.input),
         start_key: key.as_ref().map(|key| hex::encode(key.hash)),
         parent,
+        tenant: start.tenant,
+        created_by: start.created_by,
     };
     let birth = Birth::new(shared, created, program);
     birth.commit(shared, key).await
@@ -273,7 +279,12 @@ impl Key {
         };
         let asked = serde_json::json!([what, start.name, sorted(&start.input)]);
         let request = hex::encode(Sha256::digest(asked.to_string()));
-        Self { hash: Sha256::digest(key).into(), request }
+        let hash = match start.tenant.is_standard() {
+            true => Sha256::digest(key),
+            // A NUL is in no key, so that a tenant's keys meet nobody else's.
+            false => Sha256::digest(format!("{}\0{key}", start.tenant)),
+        };
+        Self { hash: hash.into(), request }
     }
 
     /// The same for what follows another instance: that it does is part of what is asked for.

@@ -30,6 +30,8 @@ pub(super) fn summary_of(id: InstanceId, created: &Created, at: jiff::Timestamp)
         workflow: created.workflow.clone(),
         service: created.service.clone(),
         parent: created.parent.clone(),
+        tenant: created.tenant.clone(),
+        created_by: created.created_by.clone(),
         status: Status::Running,
         cancelling: false,
         created_at: at,

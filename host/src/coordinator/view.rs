@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::perform::{LogLevel, Measure};
 use crate::machine::record::{Parent, Stamped};
-use crate::model::{ErrorObject, InstanceId, Json, PackName, ServiceName, WorkflowName};
+use crate::model::{ErrorObject, InstanceId, Json, PackName, ServiceName, TenantName, WorkflowName};
 
 /// The DSL's statuses (DSL 1.0 "Status Phases").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -76,6 +76,13 @@ pub struct InstanceSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub parent: Option<Parent>,
+    /// The tenant it belongs to.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub tenant: TenantName,
+    /// Who started it; absent where nobody in particular did, such as a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
     /// Where it stands.
     pub status: Status,
     /// Whether cancelling was asked for and is under way.

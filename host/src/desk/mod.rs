@@ -31,7 +31,7 @@ use crate::coordinator::{Perform, Start};
 use crate::definition::evaluate::Evaluate;
 use crate::definition::{Actions, Diagnostic};
 use crate::journal::Journal;
-use crate::model::{ErrorObject, Json};
+use crate::model::{ErrorObject, Json, TenantName};
 
 /// The actions a workflow may call, as everybody shares them.
 pub type SharedActions = Arc<dyn Actions + Send + Sync>;
@@ -152,6 +152,8 @@ pub async fn run(plan: Plan) -> Result<Outcome, Vec<Diagnostic>> {
         name: None,
         input: plan.input,
         idempotency_key: None,
+        tenant: TenantName::standard(),
+        created_by: None,
     };
     let work = drive::Work {
         start,

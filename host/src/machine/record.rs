@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::definition::graph::{ActionRef, Flow, NodeId};
-use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, WorkflowName};
+use crate::model::{Digest, ErrorObject, Failure, Json, PackName, ServiceName, Success, TenantName, WorkflowName};
 
 /// Reads a member that is there: `null` is a value like any other, and not the member's absence.
 pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Json>>, D::Error> {
@@ -279,6 +279,12 @@ pub struct Created {
     /// The instance and task that run it as a child.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The tenant it belongs to.
+    #[serde(default, skip_serializing_if = "TenantName::is_standard")]
+    pub tenant: TenantName,
+    /// Who started it, as [`crate::model::Principal::subject`]; absent: nobody in particular, such as a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
 }
 
 /// Who runs a child instance.

@@ -1,14 +1,16 @@
 //! Plain data that every room shares: names, identifiers, failures, effects. No I/O, no clock, no randomness.
 
+mod access;
 mod failure;
 mod name;
 pub mod sealed;
 mod success;
 
+pub use access::{Permission, Principal, Role};
 pub use failure::{ErrorObject, Failure, Problem, Reaction, standard};
 pub use name::{
     ActionName, ComponentName, ConnectionName, Digest, InstanceId, NameError, PackName, SecretName, ServiceName,
-    TaskName, WorkflowName,
+    TaskName, TenantName, WorkflowName,
 };
 pub use sealed::{is_sealed, sealed, unseal};
 pub use success::{OutsideResource, ResourceChange, Success};

@@ -10,7 +10,7 @@ use orchestrator_host::coordinator::events::cloud_event::CloudEvent;
 use orchestrator_host::coordinator::view::{InstanceFilter, InstanceSummary};
 use orchestrator_host::coordinator::{Handle, InstanceError, Start, StartError};
 use orchestrator_host::journal::{Journal, Scan, keys};
-use orchestrator_host::model::{ErrorObject, InstanceId, PackName, standard};
+use orchestrator_host::model::{ErrorObject, InstanceId, PackName, TenantName, standard};
 use url::Url;
 
 use super::case::{Point, duration};
@@ -125,6 +125,8 @@ impl Client {
             name: None,
             input: stage.prepared.case.input.clone(),
             idempotency_key: Some("the order".to_owned()),
+            tenant: TenantName::standard(),
+            created_by: None,
         })
     }
 

@@ -157,6 +157,8 @@ impl<'a> Run<'a> {
             input: Arc::new(input),
             start_key: None,
             parent: None,
+            tenant: Default::default(),
+            created_by: None,
         };
         let first = Stamped { seq: 1, at: self.now, record: Record::Created(Box::new(created)) };
         self.state.apply(self.program, &first)?;

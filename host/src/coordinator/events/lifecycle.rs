@@ -269,6 +269,8 @@ mod tests {
             input: Arc::new(json!({})),
             start_key: None,
             parent: None,
+            tenant: Default::default(),
+            created_by: None,
         }))
     }
 

@@ -24,7 +24,7 @@ use super::programs::Scheduled;
 use super::start::{self, Start, StartError};
 use crate::definition::graph::{Program, Schedule};
 use crate::journal::{Batch, CommitError, Scan, StoreError, keys, row};
-use crate::model::{InstanceId, Json, PackName, WorkflowName};
+use crate::model::{InstanceId, Json, PackName, TenantName, WorkflowName};
 
 /// A workflow with a schedule.
 type Place = (PackName, WorkflowName);
@@ -226,6 +226,8 @@ impl Scheduler {
             name: None,
             input,
             idempotency_key: Some(format!("schedule/{pack}/{workflow}/{what}")),
+            tenant: TenantName::standard(),
+            created_by: None,
         };
         match start::start(&self.shared, start).await {
             Ok(started) => Some(Some(started.summary.id)),

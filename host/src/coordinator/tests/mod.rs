@@ -200,6 +200,8 @@ pub(super) fn order(input: Json) -> Start {
         name: None,
         input,
         idempotency_key: None,
+        tenant: TenantName::standard(),
+        created_by: None,
     }
 }
 

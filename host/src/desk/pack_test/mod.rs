@@ -29,7 +29,7 @@ use super::{Outcome, Time, done, memory};
 use crate::coordinator::Start;
 use crate::journal::faulty::Crash;
 use crate::machine::record::{Outcome as CallOutcome, Record};
-use crate::model::{Reaction, WorkflowName};
+use crate::model::{Reaction, TenantName, WorkflowName};
 pub use bench::BenchError;
 use bench::{Bench, Shelf};
 use case::{Case, TestFile};
@@ -198,6 +198,8 @@ impl Tested {
             input: self.case.input.clone(),
             // After a death the order is given again; it must not become two instances.
             idempotency_key: Some("order".to_owned()),
+            tenant: TenantName::standard(),
+            created_by: None,
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) fn created(program: &Program, input: Json) -> Created {
         input: Arc::new(input),
         start_key: None,
         parent: None,
+        tenant: Default::default(),
+        created_by: None,
     }
 }
 
