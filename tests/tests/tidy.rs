@@ -55,12 +55,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("notification", &["definition", "machine"]),
     ("connection", &["definition", "machine"]),
-    ("capability", &["definition", "machine"]),
-    ("sandbox", &["machine"]),
-    ("pack", &["machine"]),
-    ("coordinator", &[]),
+    ("identity", &["definition", "machine", "notification"]),
+    ("capability", &["definition", "machine", "identity"]),
+    ("sandbox", &["machine", "identity"]),
+    ("pack", &["machine", "identity"]),
+    ("coordinator", &["identity"]),
     ("api", &[]),
-    ("desk", &["api"]),
+    ("desk", &["api", "identity"]),
     ("cli", &["coordinator", "api", "machine", "journal"]),
 ];
 

@@ -29,9 +29,15 @@
 //! | `u` | `r`, notification id, user | what a user did with it: read, saved |
 //! | `u` | `k`, SHA-256 of a deduplication key | what was told under it |
 //! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
+//! | `I` | `t`, tenant | a tenant |
+//! | `I` | `k`, tenant, NUL, token name | an API token, without the token itself |
+//! | `I` | `u`, tenant, NUL, token name | when the token was used last |
+//! | `I` | `a`, number (8 bytes, big-endian) | an entry of the audit log |
+//! | `I` | `h` | the head of the audit log, signed |
+//! | `I` | `c` | where the audit log was cut, signed |
 
 use super::Key;
-use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, WorkflowName};
+use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, TenantName, TokenName, WorkflowName};
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -288,4 +294,49 @@ pub fn number_of(key: &[u8]) -> Option<u64> {
 pub fn instance_of(key: &[u8]) -> Option<InstanceId> {
     let start = key.len().checked_sub(16)?;
     uuid::Uuid::from_slice(&key[start..]).ok().map(InstanceId)
+}
+
+/// A tenant.
+pub fn tenant(name: &TenantName) -> Key {
+    key(b'I', &[b"t", name.as_str().as_bytes()])
+}
+
+/// All tenants.
+pub fn tenants() -> Key {
+    key(b'I', &[b"t"])
+}
+
+/// An API token.
+pub fn token(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"k", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// All API tokens.
+pub fn tokens() -> Key {
+    key(b'I', &[b"k"])
+}
+
+/// When an API token was used last.
+pub fn token_use(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"u", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// An entry of the audit log.
+pub fn audit_entry(number: u64) -> Key {
+    key(b'I', &[b"a", &number.to_be_bytes()])
+}
+
+/// The audit log, the oldest entry first.
+pub fn audit_entries() -> Key {
+    key(b'I', &[b"a"])
+}
+
+/// The head of the audit log.
+pub fn audit_head() -> Key {
+    key(b'I', &[b"h"])
+}
+
+/// Where the audit log was cut.
+pub fn audit_cut() -> Key {
+    key(b'I', &[b"c"])
 }
