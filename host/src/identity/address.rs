@@ -26,7 +26,9 @@ impl Network {
     /// Whether it has this address.
     pub fn contains(self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => same_start(own.to_bits().into(), other.to_bits().into(), 32, self.bits),
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                same_start(own.to_bits().into(), other.to_bits().into(), 32, self.bits)
+            }
             (IpAddr::V6(own), IpAddr::V6(other)) => same_start(own.to_bits(), other.to_bits(), 128, self.bits),
             _ => false,
         }
@@ -67,11 +69,7 @@ impl fmt::Display for Network {
 
 /// The client's address: the peer's own, or, where the peer is a trusted proxy, the last address in `forwarded` (the
 /// values of `X-Forwarded-For` in order) that no trusted proxy has. A peer without address (a unix socket) is this machine.
-pub fn client<'a>(
-    peer: Option<IpAddr>,
-    forwarded: impl Iterator<Item = &'a str>,
-    trusted: &[Network],
-) -> IpAddr {
+pub fn client<'a>(peer: Option<IpAddr>, forwarded: impl Iterator<Item = &'a str>, trusted: &[Network]) -> IpAddr {
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if !is_trusted(peer) {

@@ -212,7 +212,8 @@ impl<'t> Unproved<'t> {
         let (header, claims) = message.split_once('.').ok_or("the token is no signed token")?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "the token is not well-formed");
         let json = |bytes: Vec<u8>| serde_json::from_slice::<Json>(&bytes).map_err(|_| "the token is not well-formed");
-        let header = Header::deserialize(&json(decode(header)?)?).map_err(|_| "the token's header is not well-formed")?;
+        let header =
+            Header::deserialize(&json(decode(header)?)?).map_err(|_| "the token's header is not well-formed")?;
         if header.crit.is_some() {
             return Err("the token asks for what is not known here (`crit`)");
         }

@@ -1,9 +1,8 @@
-//! How people are known: what arguments and the configuration file say about it, settled and checked.
+//! How people are known: the settings of it, settled and checked. Where they are read from is not known here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use url::Url;
@@ -34,8 +33,7 @@ const KEYSTONE_CACHE: SignedDuration = SignedDuration::from_mins(5);
 const KEYSTONE_CACHE_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Whether requests are authenticated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Each request proves who sends it.
     Required,
@@ -43,47 +41,25 @@ pub enum Mode {
     None,
 }
 
-/// The arguments.
-#[derive(Debug, Clone, Default, Args)]
-pub struct IdentityArguments {
-    /// Whether requests are authenticated [default: none while listening on loopback only, else required]
-    #[arg(long, env = "ORCHESTRATOR_AUTHENTICATION", value_name = "MODE")]
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether requests are authenticated; absent: it depends.
     pub authentication: Option<Mode>,
-
-    /// A file that receives the first admin token, readable by this user alone.
-    #[arg(long, env = "ORCHESTRATOR_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    /// The file that receives the first admin token.
     pub admin_token_file: Option<PathBuf>,
-
-    /// Make a new token `admin` for who is locked out, show it and end. The server must be stopped.
-    #[arg(long)]
-    pub reset_admin_token: bool,
-
-    /// A proxy whose `X-Forwarded-For` is believed, as an address or a range; may be repeated.
-    #[arg(long = "trusted-proxy", env = "ORCHESTRATOR_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+    /// The proxies whose word about addresses is believed.
     pub trusted_proxies: Vec<Network>,
-}
-
-/// The member `identity` of the configuration file.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IdentityFile {
-    authentication: Option<Mode>,
-    admin_token_file: Option<PathBuf>,
-    #[serde(default)]
-    trusted_proxies: Vec<Network>,
-    #[serde(default)]
-    audit: AuditFile,
-    #[serde(default)]
-    oidc: Vec<OidcSettings>,
-    keystone: Option<KeystoneSettings>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct AuditFile {
-    enabled: Option<bool>,
-    entries: Option<u64>,
-    days: Option<u32>,
+    /// Whether an audit log is written; absent: where requests are authenticated.
+    pub audit: Option<bool>,
+    /// Entries of the audit log, at most.
+    pub audit_entries: u64,
+    /// Days for which they are kept, at most.
+    pub audit_days: u32,
+    /// Issuers of bearer tokens.
+    pub oidc: Vec<OidcSettings>,
+    /// The Keystone whose tokens are accepted.
+    pub keystone: Option<KeystoneSettings>,
 }
 
 /// How people are known, complete and checked.
@@ -205,18 +181,11 @@ fn keystone_cache() -> SignedDuration {
     KEYSTONE_CACHE
 }
 
-/// Why the settings cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("use the settings `identity.{member}`: {reason}")]
-pub struct SettingsError {
-    /// Which member.
-    pub member: String,
-    /// What to write instead.
-    pub reason: String,
-}
+/// A setting's key, and what to write instead.
+pub type Fault = (String, String);
 
-fn wrong(member: impl Into<String>, reason: impl Into<String>) -> SettingsError {
-    SettingsError { member: member.into(), reason: reason.into() }
+fn wrong(key: impl Into<String>, reason: impl Into<String>) -> Fault {
+    (key.into(), reason.into())
 }
 
 impl Default for IdentitySettings {
@@ -234,52 +203,45 @@ impl Default for IdentitySettings {
 }
 
 impl IdentitySettings {
-    /// Settles arguments (which hold the environment already) with the file. Where nobody says whether requests are
-    /// authenticated, they are not while only this machine reaches the server and no issuer is set up.
-    ///
-    /// # Errors
-    /// A setting breaks its rule.
-    pub fn settle(
-        arguments: IdentityArguments,
-        file: IdentityFile,
-        is_loopback: bool,
-        is_insecure: bool,
-    ) -> Result<Self, SettingsError> {
-        let bare = file.oidc.is_empty() && file.keystone.is_none();
+    /// Settles what was asked for. Where nobody says whether requests are authenticated, they are not while only this
+    /// machine reaches the server and no issuer is set up.
+    pub fn settle(asked: Asked, is_loopback: bool, is_insecure: bool) -> Self {
+        let bare = asked.oidc.is_empty() && asked.keystone.is_none();
         let by_itself = if bare && (is_loopback || is_insecure) { Mode::None } else { Mode::Required };
-        let authentication = arguments.authentication.or(file.authentication).unwrap_or(by_itself);
-        let proxies = arguments.trusted_proxies;
-        let settings = Self {
+        let authentication = asked.authentication.unwrap_or(by_itself);
+        Self {
             authentication,
-            admin_token_file: arguments.admin_token_file.or(file.admin_token_file),
-            trusted_proxies: if proxies.is_empty() { file.trusted_proxies } else { proxies },
+            admin_token_file: asked.admin_token_file,
+            trusted_proxies: asked.trusted_proxies,
             audit: AuditSettings {
-                enabled: file.audit.enabled.unwrap_or(authentication == Mode::Required),
-                entries: file.audit.entries.unwrap_or(AUDIT_ENTRIES),
-                days: file.audit.days.unwrap_or(AUDIT_DAYS),
+                enabled: asked.audit.unwrap_or(authentication == Mode::Required),
+                entries: asked.audit_entries,
+                days: asked.audit_days,
             },
-            oidc: file.oidc,
-            keystone: file.keystone,
-        };
-        settings.check()?;
-        Ok(settings)
+            oidc: asked.oidc,
+            keystone: asked.keystone,
+        }
     }
 
-    fn check(&self) -> Result<(), SettingsError> {
+    /// Everything that breaks a rule, by the key of its setting.
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
         if self.audit.entries < AUDIT_ENTRIES_MIN {
-            return Err(wrong("audit.entries", format!("keep at least {AUDIT_ENTRIES_MIN}")));
+            faults.push(wrong("audit.entries", format!("keep at least {AUDIT_ENTRIES_MIN} entries")));
         }
         if self.audit.days == 0 {
-            return Err(wrong("audit.days", "keep at least 1"));
+            faults.push(wrong("audit.days", "keep entries for at least 1 day"));
         }
         let mut issuers = BTreeSet::new();
         for (index, issuer) in self.oidc.iter().enumerate() {
-            issuer.check().map_err(|(member, reason)| wrong(format!("oidc[{index}].{member}"), reason))?;
+            let at = |(member, reason): (&str, String)| wrong("oidc", format!("[{index}].{member}: {reason}"));
+            faults.extend(issuer.check().err().map(at));
             if !issuers.insert(&issuer.issuer) {
-                return Err(wrong(format!("oidc[{index}].issuer"), "name each issuer once"));
+                faults.push(at(("issuer", "name each issuer once".to_owned())));
             }
         }
-        self.keystone.as_ref().map_or(Ok(()), KeystoneSettings::check)
+        faults.extend(self.keystone.as_ref().and_then(|keystone| keystone.check().err()));
+        faults
     }
 }
 
@@ -288,7 +250,8 @@ impl OidcSettings {
         let url = Url::parse(&self.issuer);
         let fits = |url: &Url| is_web(url) && url.query().is_none() && url.fragment().is_none();
         if !url.is_ok_and(|url| fits(&url)) {
-            let reason = "give the URL that stands in `iss`, by https (http only on this machine), without query and fragment";
+            let reason =
+                "give the URL that stands in `iss`, by https (http only on this machine), without query and fragment";
             return Err(("issuer", reason.to_owned()));
         }
         if self.audiences.is_empty() {
@@ -309,15 +272,18 @@ impl OidcSettings {
 }
 
 impl KeystoneSettings {
-    fn check(&self) -> Result<(), SettingsError> {
+    fn check(&self) -> Result<(), Fault> {
         if !is_web(&self.url) || !self.url.path().trim_end_matches('/').ends_with("/v3") {
-            return Err(wrong("keystone.url", "give its https address with the version, `https://keystone.example/v3`"));
+            return Err(wrong(
+                "keystone",
+                "url: give its https address with the version, `https://keystone.example/v3`",
+            ));
         }
         if self.roles.is_empty() {
-            return Err(wrong("keystone.roles", "say what Keystone's roles stand for: `roles: {member: [operator]}`"));
+            return Err(wrong("keystone", "roles: say what Keystone's roles stand for: `roles: {member: [operator]}`"));
         }
         if self.cache.is_negative() || self.cache > KEYSTONE_CACHE_MAX {
-            return Err(wrong("keystone.cache", format!("give at most {KEYSTONE_CACHE_MAX:#}")));
+            return Err(wrong("keystone", format!("cache: give at most {KEYSTONE_CACHE_MAX:#}")));
         }
         Ok(())
     }
@@ -335,11 +301,12 @@ fn is_web(url: &Url) -> bool {
 }
 
 /// The text of a PEM file.
-pub(super) fn certificates(path: Option<&Path>) -> Result<Option<String>, SettingsError> {
-    let read = |path: &Path| {
-        let reason = |error: std::io::Error| format!("read `{}`: {error}", path.display());
-        std::fs::read_to_string(path).map_err(|error| wrong("…caCertificates", reason(error)))
-    };
+///
+/// # Errors
+/// It cannot be read; the text says why.
+pub(super) fn certificates(path: Option<&Path>) -> Result<Option<String>, String> {
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("read `{}`: {error}", path.display()));
     path.map(read).transpose()
 }
 
@@ -347,29 +314,47 @@ pub(super) fn certificates(path: Option<&Path>) -> Result<Option<String>, Settin
 mod tests {
     use super::*;
 
-    fn settle(mode: Option<Mode>, file: &str, loopback: bool, insecure: bool) -> Result<IdentitySettings, SettingsError> {
-        let arguments = IdentityArguments { authentication: mode, ..IdentityArguments::default() };
-        IdentitySettings::settle(arguments, crate::definition::yaml::from_yaml(file).unwrap(), loopback, insecure)
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        #[serde(default)]
+        oidc: Vec<OidcSettings>,
+        keystone: Option<KeystoneSettings>,
+    }
+
+    fn settle(mode: Option<Mode>, written: &str, is_loopback: bool, is_insecure: bool) -> IdentitySettings {
+        let Written { oidc, keystone } = crate::definition::yaml::from_yaml(written).unwrap();
+        let asked = Asked {
+            authentication: mode,
+            admin_token_file: None,
+            trusted_proxies: Vec::new(),
+            audit: None,
+            audit_entries: AUDIT_ENTRIES,
+            audit_days: AUDIT_DAYS,
+            oidc,
+            keystone,
+        };
+        IdentitySettings::settle(asked, is_loopback, is_insecure)
     }
 
     const ISSUER: &str = "oidc: [{issuer: 'https://issuer.example', audiences: [orchestrator]}]";
 
     #[test]
     fn nobody_is_let_in_unseen_unless_only_this_machine_reaches_the_server() {
-        let mode = |mode, file, loopback, insecure| settle(mode, file, loopback, insecure).unwrap().authentication;
+        let mode = |mode, file, loopback, insecure| settle(mode, file, loopback, insecure).authentication;
         assert_eq!(mode(None, "{}", true, false), Mode::None);
         assert_eq!(mode(None, "{}", false, false), Mode::Required);
         assert_eq!(mode(None, "{}", false, true), Mode::None);
         assert_eq!(mode(None, ISSUER, true, false), Mode::Required);
-        assert_eq!(mode(None, "authentication: required", true, false), Mode::Required);
-        assert_eq!(mode(Some(Mode::None), "authentication: required", true, false), Mode::None);
-        assert!(settle(None, "{}", false, false).unwrap().audit.enabled);
-        assert!(!settle(None, "{}", true, false).unwrap().audit.enabled);
+        assert_eq!(mode(Some(Mode::Required), "{}", true, false), Mode::Required);
+        assert_eq!(mode(Some(Mode::None), ISSUER, true, false), Mode::None);
+        assert!(settle(None, "{}", false, false).audit.enabled);
+        assert!(!settle(None, "{}", true, false).audit.enabled);
     }
 
     #[test]
     fn an_issuer_is_taken_with_its_defaults() {
-        let issuer = settle(None, ISSUER, true, false).unwrap().oidc.remove(0);
+        let issuer = settle(None, ISSUER, true, false).oidc.remove(0);
         assert_eq!((issuer.subject_claim.as_str(), issuer.roles_claim.as_str()), ("sub", "roles"));
         assert_eq!((issuer.clock_skew, issuer.algorithms.len()), (CLOCK_SKEW, Algorithm::ALL.len()));
         assert!(issuer.default_roles.is_empty() && issuer.tenant.is_none());
@@ -377,28 +362,34 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_refused_where_they_stand() {
-        let check = |file: &str, member: &str| {
-            let refused = settle(None, file, true, false);
-            assert_eq!(refused.map_err(|error| error.member), Err(member.to_owned()), "{file}");
+        let check = |written: &str, key: &str, text: &str| {
+            let faults = settle(None, written, true, false).faults();
+            assert!(faults.iter().any(|(at, reason)| at == key && reason.contains(text)), "{written}: {faults:?}");
         };
         let issuer = |more: &str| format!("oidc: [{{issuer: 'https://issuer.example', audiences: [a], {more}}}]");
-        check("audit: {entries: 10}", "audit.entries");
-        check("audit: {days: 0}", "audit.days");
-        check("oidc: [{issuer: 'http://issuer.example', audiences: [a]}]", "oidc[0].issuer");
-        check("oidc: [{issuer: 'https://issuer.example/?a', audiences: [a]}]", "oidc[0].issuer");
-        check("oidc: [{issuer: 'https://issuer.example', audiences: []}]", "oidc[0].audiences");
-        check(&issuer("tenants: {a: acme}"), "oidc[0].tenants");
-        check(&issuer("algorithms: []"), "oidc[0].algorithms");
-        check(&issuer("clockSkew: 1h"), "oidc[0].clockSkew");
+        check("oidc: [{issuer: 'http://issuer.example', audiences: [a]}]", "oidc", "[0].issuer: give");
+        check("oidc: [{issuer: 'https://issuer.example/?a', audiences: [a]}]", "oidc", "[0].issuer");
+        check("oidc: [{issuer: 'https://issuer.example', audiences: []}]", "oidc", "[0].audiences");
+        check(&issuer("tenants: {a: acme}"), "oidc", "[0].tenants");
+        check(&issuer("algorithms: []"), "oidc", "[0].algorithms");
+        check(&issuer("clockSkew: 1h"), "oidc", "[0].clockSkew");
+        let twice =
+            "oidc: [{issuer: 'https://a.example', audiences: [a]}, {issuer: 'https://a.example', audiences: [b]}]";
+        check(twice, "oidc", "[1].issuer: name each");
         let keystone = |url: &str, more: &str| {
-            format!("keystone: {{url: '{url}', user: u, project: p, passwordFile: /p, roles: {{member: [operator]}}{more}}}")
+            format!(
+                "keystone: {{url: '{url}', user: u, project: p, passwordFile: /p, roles: {{member: [operator]}}{more}}}"
+            )
         };
-        check(&keystone("http://keystone.example/v3", ""), "keystone.url");
-        check(&keystone("https://keystone.example", ""), "keystone.url");
-        check(&keystone("https://keystone.example/v3", ", cache: 2h"), "keystone.cache");
-        assert!(settle(None, &keystone("http://127.0.0.1:5000/v3", ""), true, false).is_ok());
-        for bad in ["oidc: [{issuer: a, audiences: [a], algorithms: [HS256]}]", "trustedProxies: [x]", "nothing: 1"] {
-            assert!(crate::definition::yaml::from_yaml::<IdentityFile>(bad).is_err(), "{bad}");
+        check(&keystone("http://keystone.example/v3", ""), "keystone", "url:");
+        check(&keystone("https://keystone.example", ""), "keystone", "url:");
+        check(&keystone("https://keystone.example/v3", ", cache: 2h"), "keystone", "cache:");
+        assert_eq!(settle(None, &keystone("http://127.0.0.1:5000/v3", ""), true, false).faults(), []);
+        for bad in ["oidc: [{issuer: a, audiences: [a], algorithms: [HS256]}]", "oidc: [{issuer: a, audience: b}]"] {
+            assert!(crate::definition::yaml::from_yaml::<Written>(bad).is_err(), "{bad}");
         }
+        let few =
+            IdentitySettings { audit: AuditSettings { enabled: true, entries: 10, days: 0 }, ..Default::default() };
+        assert_eq!(few.faults().len(), 2);
     }
 }

@@ -84,7 +84,8 @@ impl Tenants {
         enabled: bool,
     ) -> Result<(Tenant, bool), IdentityError> {
         let text = description.as_deref().unwrap_or_default();
-        if text.chars().count() > DESCRIPTION_CHARACTERS_MAX || text.chars().any(|letter| letter.is_control() && letter != '\n')
+        if text.chars().count() > DESCRIPTION_CHARACTERS_MAX
+            || text.chars().any(|letter| letter.is_control() && letter != '\n')
         {
             let reason = format!("write at most {DESCRIPTION_CHARACTERS_MAX} printable characters");
             return Err(invalid("description", reason));

@@ -239,7 +239,9 @@ impl Tokens {
             (true, _) => Err(IdentityError::TooMany(format!(
                 "the tenant has {TOKENS_OF_TENANT_MAX} tokens, as many as it may have; revoke those that nobody uses"
             ))),
-            (_, true) => Err(IdentityError::TooMany(format!("the server has {TOKENS_MAX} tokens, as many as it may have"))),
+            (_, true) => {
+                Err(IdentityError::TooMany(format!("the server has {TOKENS_MAX} tokens, as many as it may have")))
+            }
             _ => Ok(()),
         }
     }
@@ -372,7 +374,10 @@ mod tests {
         again.revoke(&view.token.tenant, &view.token.name).await.unwrap();
         assert_eq!(again.find(&text), Found::Unknown);
         assert_eq!(bench.open().find(&text), Found::Unknown);
-        assert!(matches!(again.revoke(&view.token.tenant, &view.token.name).await, Err(IdentityError::UnknownToken(_))));
+        assert!(matches!(
+            again.revoke(&view.token.tenant, &view.token.name).await,
+            Err(IdentityError::UnknownToken(_))
+        ));
     }
 
     #[tokio::test]

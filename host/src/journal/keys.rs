@@ -37,7 +37,9 @@
 //! | `I` | `c` | where the audit log was cut, signed |
 
 use super::Key;
-use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, TenantName, TokenName, WorkflowName};
+use crate::model::{
+    ConnectionName, InstanceId, PackName, SecretName, ServiceName, TenantName, TokenName, WorkflowName,
+};
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());

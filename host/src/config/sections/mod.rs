@@ -2,5 +2,6 @@
 
 pub mod events;
 pub mod general;
+pub mod identity;
 pub mod listening;
 pub mod tls;

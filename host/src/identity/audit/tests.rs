@@ -13,7 +13,11 @@ struct Bench {
 impl Bench {
     fn new(entries: u64, days: u32) -> Self {
         let clock = SimClock::new(Timestamp::from_second(1_800_000_000).unwrap());
-        Self { journal: Arc::new(MemoryJournal::new()), clock, settings: AuditSettings { enabled: true, entries, days } }
+        Self {
+            journal: Arc::new(MemoryJournal::new()),
+            clock,
+            settings: AuditSettings { enabled: true, entries, days },
+        }
     }
 
     fn open(&self) -> Audit {
@@ -163,7 +167,8 @@ async fn what_comes_from_outside_is_cut() {
 
 #[test]
 fn a_stored_entry_is_still_read_and_its_hash_is_what_it_was() {
-    let stored = br#"{"number":1,"at":"2026-11-21T22:00:00Z","subject":"token:ci","tenant":"default","address":"192.0.2.1",
+    let stored =
+        br#"{"number":1,"at":"2026-11-21T22:00:00Z","subject":"token:ci","tenant":"default","address":"192.0.2.1",
         "action":"start_instance","target":"/v1/instances","outcome":201,"requestId":"r-1",
         "hash":"5545c9afbeabd31509e56e01057a1fde69abe6f4edbc6e83ee5aa26bb73f0d51"}"#;
     let entry: Entry = row::decode(&[&[1][..], stored].concat()).unwrap();
