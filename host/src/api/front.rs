@@ -19,7 +19,7 @@ use super::rates::{Rate, Rates};
 use super::replays::Replays;
 
 /// How the interface behaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Which `Host` headers are answered.
     pub hosts: Hosts,

@@ -36,10 +36,6 @@ const HEAD_SECONDS_MAX: Duration = Duration::from_secs(60);
 /// A connection's read buffer, bytes; also the bound of a request's head.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
-/// How long requests under way may take to end once the server stops, where the settings do not say. Waiting requests and
-/// event streams end at once.
-pub const DRAIN_DEFAULT: Duration = Duration::from_secs(3);
-
 /// A pause after a failed accept, which mostly means that no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,7 +65,8 @@ pub fn followers_max() -> usize {
     (connections / 2).max(connections.saturating_sub(CONNECTIONS_FOR_REQUESTS))
 }
 
-/// Serves until `stopping`, then lets the requests under way end, for as long as `drain` at most.
+/// Serves until `stopping`, then lets the requests under way end, for as long as `drain` at most. Waiting
+/// requests and event streams end at once.
 pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken, drain: Duration) {
     let (connections, slots) = (TaskTracker::new(), Arc::new(Semaphore::new(connections_max())));
     let cut = CancellationToken::new();

@@ -1,0 +1,7 @@
+//! The settings themselves, one file per section.
+
+pub mod events;
+pub mod general;
+pub mod listening;
+pub mod requests;
+pub mod tls;
