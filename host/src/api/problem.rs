@@ -21,13 +21,15 @@ use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGran
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Errors in one document, at most: enough to work through, and a hostile body can't make a large answer.
-const FAULTS_MAX: usize = 100;
+pub const FAULTS_MAX: usize = 100;
 
 /// The kinds of problems. Each has a stable name, one status and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The body is not JSON.
     MalformedJson,
+    /// The body is not YAML.
+    MalformedYaml,
     /// The body ended early.
     BrokenBody,
     /// A path, query or header parameter is not valid.
@@ -68,6 +70,8 @@ pub enum Kind {
     UnknownNotification,
     /// The route exists, but not with this method.
     MethodNotAllowed,
+    /// The route does not answer in a form that the client accepts.
+    NotAcceptable,
     /// The body came too slowly.
     RequestTimeout,
     /// This version is installed with other content, or a service of its name is another pack's.
@@ -84,14 +88,20 @@ pub enum Kind {
     InstanceSuspended,
     /// The workflow is installed and cannot be used, or not installed any more.
     WorkflowNotAtHand,
+    /// A request with the same `Idempotency-Key` is under way.
+    IdempotencyKeyInUse,
     /// Somebody changed the same thing at the same time.
     Conflict,
+    /// What `If-Match` or `If-None-Match` says does not hold.
+    PreconditionFailed,
     /// The body is too large.
     BodyTooLarge,
     /// The body is of a type the route does not take.
     UnsupportedMediaType,
     /// The request was meant for another host.
     MisdirectedRequest,
+    /// The caller sends too many requests.
+    RateLimited,
     /// Our fault.
     Internal,
     /// Too much is under way.
@@ -104,8 +114,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 42] = [
         Self::MalformedJson,
+        Self::MalformedYaml,
         Self::BrokenBody,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -126,6 +137,7 @@ impl Kind {
         Self::UnknownSecret,
         Self::UnknownNotification,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::RequestTimeout,
         Self::PackConflict,
         Self::PackInUse,
@@ -134,10 +146,13 @@ impl Kind {
         Self::InstanceEnded,
         Self::InstanceSuspended,
         Self::WorkflowNotAtHand,
+        Self::IdempotencyKeyInUse,
         Self::Conflict,
+        Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::MisdirectedRequest,
+        Self::RateLimited,
         Self::Internal,
         Self::Busy,
         Self::Stopping,
@@ -162,6 +177,7 @@ impl Kind {
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedJson => ("malformed-json", 400, "The body is not JSON"),
+            Self::MalformedYaml => ("malformed-yaml", 400, "The body is not YAML"),
             Self::BrokenBody => ("broken-body", 400, "The body ended early"),
             Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
             Self::InvalidBody => ("invalid-body", 422, "The body does not have the expected shape"),
@@ -184,6 +200,7 @@ impl Kind {
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
             Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
+            Self::NotAcceptable => ("not-acceptable", 406, "The route does not answer in an accepted form"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
@@ -192,10 +209,15 @@ impl Kind {
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
             Self::InstanceSuspended => ("instance-suspended", 409, "The instance is suspended"),
             Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
+            Self::IdempotencyKeyInUse => {
+                ("idempotency-key-in-use", 409, "A request with this idempotency key is under way")
+            }
             Self::Conflict => ("conflict", 409, "It was changed at the same time"),
+            Self::PreconditionFailed => ("precondition-failed", 412, "It is not in the state that the request names"),
             Self::BodyTooLarge => ("body-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body's media type is not supported"),
             Self::MisdirectedRequest => ("misdirected-request", 421, "The request is for another host"),
+            Self::RateLimited => ("rate-limited", 429, "Too many requests"),
             Self::Internal => ("internal", 500, "Something went wrong in the server"),
             Self::Busy => ("busy", 503, "Too much is under way"),
             Self::Stopping => ("stopping", 503, "The server is stopping"),

@@ -4,4 +4,5 @@ pub mod events;
 pub mod general;
 pub mod identity;
 pub mod listening;
+pub mod requests;
 pub mod tls;
