@@ -14,11 +14,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use super::caller::Caller;
+use super::caller::RequestId;
 use super::cors;
 use super::front::Settings;
 use super::problem::{Kind, MEDIA_TYPE, Problem};
-use crate::model::{Principal, TenantName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -146,7 +145,7 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let request_id = edge.request_id(request.headers());
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
+    request.extensions_mut().insert(RequestId(id.as_str().into()));
     let admitted = edge.admit(&request);
     let is_foreign = admitted.is_ok() && cors::admits(&edge.settings.origins, request.headers());
     let origin = request.headers().get(header::ORIGIN).filter(|_| is_foreign).cloned();

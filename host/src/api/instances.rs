@@ -250,12 +250,17 @@ pub(super) fn start_of(
     let (tenant, created_by) = (caller.tenant.clone(), Some(caller.subject.clone()));
     let (name, input) = (asked.name, asked.input);
     match (asked.service, asked.pack, asked.workflow) {
+        (None, Some(_), Some(_)) if caller.services.is_some() => {
+            let text = "your token is held to services; order one of those that GET /v1/services lists";
+            Err(Problem::new(Kind::Forbidden, text).with([Fault::at("/workflow", "give `service` instead")]))
+        }
         (None, Some(pack), Some(workflow)) => {
             let (version, service) = (asked.version, None);
             Ok(Start { pack, version, workflow, service, name, input, idempotency_key, tenant, created_by })
         }
         (Some(service), None, None) if asked.version.is_none() => {
-            let found = rooms.catalog.service(&service).ok_or_else(|| Problem::unknown_service(&service))?;
+            let found = rooms.catalog.service(&service).filter(|_| caller.may_order(&service));
+            let found = found.ok_or_else(|| Problem::unknown_service(&service))?;
             check_order(rooms, &service, &input)?;
             let (pack, version) = (found.pack.clone(), Some(found.version.clone()));
             Ok(Start {

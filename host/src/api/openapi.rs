@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
-    schemas, secrets, services, tasks, webhooks, workflows,
+    about, audit, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications,
+    packs, schemas, secrets, services, tasks, tenants, tokens, webhooks, whoami, workflows,
 };
 
 #[derive(OpenApi)]
@@ -35,6 +35,7 @@ use super::{
         (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
+        (name = "people", description = "Tenants, API tokens, who one is, and the audit log."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -79,6 +80,14 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(notifications::get_notification, notifications::delete_notification))
         .routes(routes!(backstage::post_notification))
         .routes(routes!(backstage::post_notification_long))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::get_token, tokens::revoke_token))
+        .routes(routes!(tenants::list_tenants))
+        .routes(routes!(tenants::get_tenant, tenants::put_tenant, tenants::delete_tenant))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))

@@ -10,6 +10,7 @@ use super::serve::followers_max;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
+use crate::identity::Identity;
 use crate::notification::Notifications;
 use crate::pack::Catalog;
 
@@ -31,6 +32,8 @@ pub struct Rooms {
     pub coordinator: Handle,
     /// The server's own notifications.
     pub notifications: Arc<Notifications>,
+    /// People, tenants and the audit log.
+    pub identity: Arc<Identity>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     followers: Arc<Semaphore>,
@@ -45,11 +48,22 @@ impl Rooms {
         secrets: SecretStore,
         coordinator: Handle,
         notifications: Arc<Notifications>,
+        identity: Arc<Identity>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
-        Arc::new(Self { catalog, connections, secrets, coordinator, notifications, stopping, followers, installs })
+        Arc::new(Self {
+            catalog,
+            connections,
+            secrets,
+            coordinator,
+            notifications,
+            identity,
+            stopping,
+            followers,
+            installs,
+        })
     }
 
     /// A follower's place, given back when dropped.

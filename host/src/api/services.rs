@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::extract::InPath;
 use super::list::List;
 use super::problem::Problem;
@@ -46,9 +47,13 @@ pub struct Service {
 #[utoipa::path(get, path = "/v1/services", tag = "catalogue", responses(
     (status = 200, description = "All services.", body = List<Service>),
 ))]
-pub async fn list_services(State(rooms): State<Arc<Rooms>>) -> Result<Json<List<Service>>, Problem> {
+pub async fn list_services(
+    State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
+) -> Result<Json<List<Service>>, Problem> {
     let services = aside(move || Ok::<_, Problem>(rooms.catalog.services())).await?;
-    Ok(Json(List::whole(services.into_iter().map(Service::from))))
+    let hers = services.into_iter().filter(|service| caller.may_order(&service.name));
+    Ok(Json(List::whole(hers.map(Service::from))))
 }
 
 /// Shows a service.
