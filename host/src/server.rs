@@ -23,7 +23,7 @@ use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings,
 use crate::definition::evaluate::Evaluate;
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -110,7 +110,7 @@ impl Server {
         let packs = config.data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock));
         let notifications = notifications.map_err(room("the notifications"))?;
         let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {

@@ -16,6 +16,8 @@ pub mod extract;
 pub mod follow_ups;
 mod given_events;
 pub mod grants;
+pub mod held;
+pub mod instance_list;
 pub mod instances;
 pub mod list;
 pub mod notifications;

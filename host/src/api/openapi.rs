@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
-    schemas, secrets, services, tasks, webhooks, workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instance_list, instances,
+    notifications, packs, schemas, secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -53,7 +53,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(workflows::get_workflow))
         .routes(routes!(diagrams::draw_workflow))
         .routes(routes!(schemas::get_workflow_schema))
-        .routes(routes!(instances::list_instances, instances::start_instance))
+        .routes(routes!(instance_list::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
         .routes(routes!(instances::suspend_instance))

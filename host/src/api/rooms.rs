@@ -9,7 +9,8 @@ use super::problem::Problem;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
-use crate::notification::Notifications;
+use crate::model::TenantName;
+use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
 
 /// Followers of event streams at once. Each holds a connection and some kilobytes; half of all connections stay free for
@@ -32,8 +33,8 @@ pub struct Rooms {
     pub secrets: SecretStore,
     /// The instances.
     pub coordinator: Handle,
-    /// The server's own notifications.
-    pub notifications: Arc<Notifications>,
+    /// The server's own notifications, of every tenant.
+    pub notifications: Arc<AllNotifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     followers: Arc<Semaphore>,
@@ -47,12 +48,20 @@ impl Rooms {
         connections: Arc<Connections>,
         secrets: SecretStore,
         coordinator: Handle,
-        notifications: Arc<Notifications>,
+        notifications: Arc<AllNotifications>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(FOLLOWERS_MAX), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
         Arc::new(Self { catalog, connections, secrets, coordinator, notifications, stopping, followers, installs })
+    }
+
+    /// The notifications of a tenant.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn notifications_of(&self, tenant: &TenantName) -> Result<Arc<Notifications>, Problem> {
+        Ok(self.notifications.of(tenant).map_err(NotificationError::from)?)
     }
 
     /// A follower's place, given back when dropped.

@@ -35,7 +35,7 @@ use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
 use crate::model::{Failure, Json, PackName, Success, WorkflowName};
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
 
@@ -63,7 +63,7 @@ impl Server {
         let sandbox = sandbox(&directory);
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let parts = Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
