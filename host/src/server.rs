@@ -27,6 +27,7 @@ use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -121,9 +122,11 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.clone());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.clone());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, CancellationToken::new());
+        let rooms =
+            Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
         Ok(Self { rooms, hosts: hosts(address, config), lock })
     }
 
@@ -159,6 +162,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -166,7 +170,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),
