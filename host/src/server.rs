@@ -81,7 +81,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(RunError::Address)?;
     let server = Server::open(&config, address).await?;
     let url = format!("http://{address}");
-    let ready = config.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
+    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
     announce(&url);
     server.serve(listener, shutdown).await;
     drop(ready);
@@ -102,13 +102,14 @@ impl Server {
     /// # Errors
     /// The directory or something in it cannot be used.
     pub async fn open(config: &Config, address: SocketAddr) -> Result<Self, RunError> {
-        let lock = open_data(&config.data)?;
-        let journal: Arc<dyn Journal> = SledJournal::open(config.data.join("journal")).map_err(room("the journal"))?;
-        let secrets = SecretStore::open(journal.clone(), &config.data.join("key")).map_err(room("the secrets"))?;
+        let data = &config.general.data;
+        let lock = open_data(data)?;
+        let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
+        let secrets = SecretStore::open(journal.clone(), &data.join("key")).map_err(room("the secrets"))?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(room("the connections"))?;
         let sandbox = Sandbox::new(sandbox_config(config, &secrets)).map_err(room("the sandbox"))?;
         let evaluator: Arc<dyn Evaluate> = Expressions::new(&sandbox).map_err(room("the expressions"))?;
-        let packs = config.data.join("packs");
+        let packs = data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
         let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
@@ -123,7 +124,7 @@ impl Server {
             caller,
         });
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
-        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.clone());
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let rooms =
             Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
@@ -152,7 +153,7 @@ impl Server {
 
 fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
     SandboxConfig {
-        cache_dir: config.cache.clone(),
+        cache_dir: config.general.cache(),
         cache_key: secrets.derive("component cache"),
         memory_bytes_max: MEMORY_BYTES_MAX,
         attempts_max: ATTEMPTS_MAX_DEFAULT as u32,
@@ -182,7 +183,7 @@ fn parts(
 /// On loopback only names of this machine are answered; beyond it, the names are not known here.
 fn hosts(address: SocketAddr, config: &Config) -> Hosts {
     match address.ip().is_loopback() {
-        true => Hosts::LoopbackAnd(config.allow_hosts.clone()),
+        true => Hosts::LoopbackAnd(config.listening.allow_hosts.iter().map(|name| name.0.clone()).collect()),
         false => Hosts::Any,
     }
 }
