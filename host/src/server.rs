@@ -27,6 +27,7 @@ use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -122,9 +123,11 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.settings());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, CancellationToken::new());
+        let rooms =
+            Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
         Ok(Self { rooms, hosts: hosts(address, config), lock })
     }
 
@@ -160,6 +163,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -167,7 +171,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),

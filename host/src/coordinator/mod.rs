@@ -56,7 +56,7 @@ pub use index::index_of;
 pub use installed::InstalledPrograms;
 pub use ownership::Ownership;
 pub use perform::Perform;
-pub use programs::{Named, ProgramError, Programs, Resolved, Scheduled};
+pub use programs::{Named, Ordered, ProgramError, Programs, Resolved, Scheduled};
 pub use sandboxed::{Sandboxed, caller, read_yaml};
 pub use start::{Start, StartError, Started};
 
