@@ -89,7 +89,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
         .split_for_parts();
-    (router, with_problems(document))
+    (router, document)
 }
 
 /// The routes.
@@ -97,9 +97,14 @@ pub fn router() -> Router<Arc<Rooms>> {
     described().0
 }
 
-/// The document.
-pub fn document() -> Document {
+/// The document of what the handlers do themselves.
+pub fn as_written() -> Document {
     described().1
+}
+
+/// The whole document: with what the layers do for every route.
+pub fn document() -> Document {
+    with_problems(as_written())
 }
 
 /// Gives this document.

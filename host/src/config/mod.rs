@@ -40,6 +40,8 @@ sections! {
     general: sections::general::General,
     /// Where the server listens.
     listening: sections::listening::Listening,
+    /// How requests are taken.
+    requests: sections::requests::Requests,
     /// How connections are encrypted.
     tls: sections::tls::Tls,
     /// How events are kept and where they go.

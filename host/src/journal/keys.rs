@@ -39,6 +39,8 @@
 //! | `u` | `r`, notification id, user | what a user did with it: read, saved |
 //! | `u` | `k`, SHA-256 of a deduplication key | what was told under it |
 //! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
+//! | `f` | `k`, SHA-256 of caller and idempotency key | the answer that the first request got |
+//! | `f` | `t`, milliseconds (8 bytes, big-endian), that SHA-256 | empty: when that was |
 
 use sha2::{Digest as _, Sha256};
 
@@ -322,6 +324,27 @@ pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
 /// What was ordered because an instance recommended it.
 pub fn follow_ups(first: InstanceId) -> Key {
     key(b'y', &[b"f", first.0.as_bytes()])
+}
+
+/// The answer that was given under an idempotency key.
+pub fn replay(sha256: &[u8; 32]) -> Key {
+    key(b'f', &[b"k", sha256])
+}
+
+/// When that answer was given.
+pub fn replay_age(millis: u64, sha256: &[u8; 32]) -> Key {
+    key(b'f', &[b"t", &millis.to_be_bytes(), sha256])
+}
+
+/// When all such answers were given, the oldest first.
+pub fn replay_ages() -> Key {
+    key(b'f', &[b"t"])
+}
+
+/// The time and the hash of such a key.
+pub fn replay_of_age(key: &[u8]) -> Option<(u64, [u8; 32])> {
+    let (millis, hash) = key.strip_prefix(b"ft")?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*millis), hash.try_into().ok()?))
 }
 
 /// A notification.

@@ -6,6 +6,7 @@ mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod layers;
 mod notifications;
 mod posting;
 mod refused;
@@ -23,6 +24,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::edge::Hosts;
+use super::replays::Replays;
 use super::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::connection::Connections;
@@ -78,7 +80,8 @@ impl Server {
         let coordinator = Coordinator::start(parts).await.unwrap();
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
         let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
-        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }
     }
 
