@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
 use super::problem::{Fault, Kind, Problem};
-use super::rooms::{Rooms, aside};
+use super::rooms::Rooms;
 use super::services::check_sees;
 use crate::coordinator::view::InstanceSummary;
 use crate::coordinator::{Start, StartError, Started};
