@@ -322,6 +322,17 @@ pub fn schedule_off(pack: &PackName, workflow: &WorkflowName) -> Key {
     key(b'y', &[b"p", pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
 }
 
+/// The marks of all workflows whose own schedules are switched off.
+pub fn schedules_off() -> Key {
+    key(b'y', &[b"p"])
+}
+
+/// The pack and the workflow in a key of [`schedule`] or [`schedule_off`], its kind left out.
+pub fn place_of(parts: &[u8]) -> Option<(PackName, WorkflowName)> {
+    let (pack, workflow) = std::str::from_utf8(parts).ok()?.split_once('\0')?;
+    Some((PackName::parse(pack).ok()?, WorkflowName::parse(workflow).ok()?))
+}
+
 /// That one instance was ordered because another one recommended it.
 pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
     key(b'y', &[b"f", first.0.as_bytes(), then.0.as_bytes()])
