@@ -146,7 +146,9 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let request_id = edge.request_id(request.headers());
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
+    if request.extensions().get::<Caller>().is_none() {
+        request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
+    }
     let admitted = edge.admit(&request);
     let is_foreign = admitted.is_ok() && cors::admits(&edge.settings.origins, request.headers());
     let origin = request.headers().get(header::ORIGIN).filter(|_| is_foreign).cloned();

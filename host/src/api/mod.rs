@@ -19,6 +19,8 @@ pub mod follow_ups;
 pub mod front;
 mod given_events;
 pub mod grants;
+pub mod held;
+pub mod instance_list;
 pub mod instances;
 pub mod list;
 pub mod negotiate;
@@ -38,6 +40,7 @@ pub mod serve;
 pub mod services;
 pub mod tags;
 pub mod tasks;
+pub mod template;
 pub mod webhooks;
 pub mod workflows;
 

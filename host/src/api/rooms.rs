@@ -10,8 +10,10 @@ use super::serve::followers_max;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
-use crate::notification::Notifications;
+use crate::model::TenantName;
+use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
+use crate::service::Services;
 
 /// Packs coming in at once: each is held in memory whole and keeps a core busy while its components are compiled.
 const INSTALLS_MAX: usize = 2;
@@ -23,14 +25,16 @@ const RETRY_SECONDS: u32 = 5;
 pub struct Rooms {
     /// The installed packs.
     pub catalog: Arc<Catalog>,
+    /// What can be ordered.
+    pub services: Arc<Services>,
     /// The connections.
     pub connections: Arc<Connections>,
     /// The secrets.
     pub secrets: SecretStore,
     /// The instances.
     pub coordinator: Handle,
-    /// The server's own notifications.
-    pub notifications: Arc<Notifications>,
+    /// The server's own notifications, of every tenant.
+    pub notifications: Arc<AllNotifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     followers: Arc<Semaphore>,
@@ -41,15 +45,34 @@ impl Rooms {
     /// The rooms, with nobody following or installing yet.
     pub fn new(
         catalog: Arc<Catalog>,
+        services: Arc<Services>,
         connections: Arc<Connections>,
         secrets: SecretStore,
         coordinator: Handle,
-        notifications: Arc<Notifications>,
+        notifications: Arc<AllNotifications>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
-        Arc::new(Self { catalog, connections, secrets, coordinator, notifications, stopping, followers, installs })
+        Arc::new(Self {
+            catalog,
+            services,
+            connections,
+            secrets,
+            coordinator,
+            notifications,
+            stopping,
+            followers,
+            installs,
+        })
+    }
+
+    /// The notifications of a tenant.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn notifications_of(&self, tenant: &TenantName) -> Result<Arc<Notifications>, Problem> {
+        Ok(self.notifications.of(tenant).map_err(NotificationError::from)?)
     }
 
     /// A follower's place, given back when dropped.
