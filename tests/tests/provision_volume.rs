@@ -364,3 +364,47 @@ async fn a_cancelled_order_stops_within_a_second() {
     assert_eq!(summary["status"], "cancelled");
     assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
 }
+
+/// Where an order is held when it is cancelled, and who cleans up.
+const HELD: [(&str, &str, &str, &str); 7] = [
+    ("volume provision", "POST", "/block/volumes", "remove-volume"),
+    ("volume provision", "GET", "/block/volumes/", "remove-volume"),
+    ("volume provision", "POST", "/block/attachments", "remove-volume"),
+    ("volume provision", "GET", "/block/attachments/", "remove-volume"),
+    ("volume snapshot", "POST", "/block/snapshots", "remove-snapshot"),
+    ("volume snapshot", "GET", "/block/snapshots/", "remove-snapshot"),
+    ("volume attach", "POST", "/block/attachments", "remove-attachment"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_anywhere_leaves_nothing_behind() {
+    let mut scene = Scene::start().await;
+    for (service, method, path, cleaner) in HELD {
+        for after_effect in [false, true] {
+            let story = format!("{service}, {method} {path}, after its effect: {after_effect}");
+            scene.renew(Pace::After(MOMENT)).await;
+            let mut input = scene.input(json!({}));
+            if service != SERVICE {
+                let made = scene.run(json!({}), &format!("before {story}")).await;
+                let volume = made["output"]["volumeId"].clone();
+                scene.done("volume detach", json!({"volumeId": volume, "pollSeconds": 0.02})).await;
+                input = json!({"volumeId": volume, "pollSeconds": 0.02});
+                let more = if service == "volume attach" { ("hostId", scene.host.as_str()) } else { ("name", "s") };
+                input[more.0] = json!(more.1);
+            }
+            input["settleSeconds"] = json!(0.2);
+            let before = (scene.soda.volumes().len(), scene.soda.attachments(), scene.soda.snapshots());
+            let asked = scene.soda.requests_to(method, path).len();
+            let fault = Fault::on(method, path, Trouble::Hang);
+            scene.soda.fault(if after_effect { fault.after_effect() } else { fault });
+            let id = scene.order_of(service, input, &story).await;
+            while scene.soda.requests_to(method, path).len() == asked {
+                tokio::task::yield_now().await;
+            }
+            let cleaned = scene.rest().cancelled(&id, cleaner, WITHIN).await.expect("it cleans up");
+            assert_eq!(cleaned["status"], "completed", "{story}: {cleaned}");
+            let after = (scene.soda.volumes().len(), scene.soda.attachments(), scene.soda.snapshots());
+            assert_eq!(after, before, "{story}: {cleaned}");
+        }
+    }
+}

@@ -1,12 +1,14 @@
 //! The rows of an instance: how a turn's records become one batch, and how they are read back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::view::{InstanceSummary, LogLine, Status};
 use crate::journal::{Batch, Expectation, Journal, Scan, StoreError, keys, row};
 use crate::machine::record::{ActivationId, Created, End, Record, Stamped};
 use crate::machine::state::Errand;
-use crate::model::InstanceId;
+use crate::model::{InstanceId, Json};
 
 /// So many rows are read at a time: a row is one append, usually under a few KiB.
 const ROWS_AT_ONCE: usize = 256;
@@ -97,6 +99,32 @@ pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
 /// An instance's stored summary.
 pub(super) fn summary(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
     journal.get(&keys::instance(id))?.map(|bytes| row::decode(&bytes)).transpose()
+}
+
+/// The context that an instance's tasks have exported last; nothing when none has.
+pub(super) fn context(journal: &dyn Journal, id: InstanceId) -> Result<Option<Arc<Json>>, StoreError> {
+    let mut after = None;
+    loop {
+        let scan = Scan { prefix: keys::history(id), after, reverse: true, limit: ROWS_AT_ONCE };
+        let rows = journal.scan(scan)?;
+        for row in &rows {
+            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
+            if let Some(context) = records.into_iter().rev().find_map(|record| exported(record.record)) {
+                return Ok(Some(context));
+            }
+        }
+        match rows.last() {
+            Some(last) if rows.len() == ROWS_AT_ONCE => after = Some(last.key.clone()),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn exported(record: Record) -> Option<Arc<Json>> {
+    match record {
+        Record::Left { context, .. } | Record::Handled { context, .. } => context,
+        _ => None,
+    }
 }
 
 /// Shows the records after `after` (0: all) one by one, in order, until `show` wants no more.
