@@ -4,6 +4,8 @@
 pub mod backstage;
 pub mod binaries;
 pub mod client;
+#[cfg(target_os = "linux")]
+pub mod guest_memory;
 pub mod guests;
 pub mod jira;
 pub mod kubernetes;
