@@ -14,6 +14,7 @@ pub mod migration;
 pub mod move2kube;
 pub mod mta;
 pub mod multicloud;
+pub mod published;
 pub mod s3;
 pub mod server;
 pub mod smtp;
