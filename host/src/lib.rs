@@ -18,3 +18,4 @@ pub mod notification;
 pub mod pack;
 pub mod sandbox;
 pub mod server;
+pub mod service;

@@ -26,10 +26,11 @@ use crate::definition::evaluate::Evaluate;
 use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -118,7 +119,7 @@ impl Server {
         let packs = data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock));
         let notifications = notifications.map_err(room("the notifications"))?;
         let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {
@@ -129,11 +130,12 @@ impl Server {
             sandbox,
             caller,
         });
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.settings());
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let stopping = CancellationToken::new();
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, identity, stopping);
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         let (hosts, requests) = (hosts(address, config), &config.requests);
         let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
         Ok(Self { rooms, settings, replays, drain: requests.drain.0, lock })
@@ -223,6 +225,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -230,7 +233,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),

@@ -47,7 +47,9 @@ pub async fn authenticate(State(rooms): State<Arc<Rooms>>, mut request: Request,
     let Some(asked) = Asked::of(&rooms, &request) else {
         return next.run(request).await; // No such route, or not with this method: there is nothing to guard.
     };
-    match admitted(&rooms, &asked, request.headers()).await {
+    // In front may be a layer that knows better than nobody; no client can say so.
+    let before = Caller::of(request.extensions()).cloned();
+    match admitted(&rooms, &asked, request.headers(), before).await {
         Ok(Person { principal, means }) => {
             let subject = (asked.need != Need::Public).then(|| principal.subject.clone());
             let tenant = (asked.need != Need::Public).then(|| principal.tenant.clone());
@@ -116,8 +118,13 @@ impl Asked {
 type Refusal = (Problem, Option<Person>);
 
 /// The person who is let in.
-async fn admitted(rooms: &Rooms, asked: &Asked, headers: &HeaderMap) -> Result<Person, Refusal> {
-    let person = known(rooms, asked, headers).await.map_err(|problem| (problem, None))?;
+async fn admitted(
+    rooms: &Rooms,
+    asked: &Asked,
+    headers: &HeaderMap,
+    before: Option<Arc<Principal>>,
+) -> Result<Person, Refusal> {
+    let person = known(rooms, asked, headers, before).await.map_err(|problem| (problem, None))?;
     if asked.need == Need::Public {
         return Ok(person);
     }
@@ -128,9 +135,14 @@ async fn admitted(rooms: &Rooms, asked: &Asked, headers: &HeaderMap) -> Result<P
     }
 }
 
-async fn known(rooms: &Rooms, asked: &Asked, headers: &HeaderMap) -> Result<Person, Problem> {
+async fn known(
+    rooms: &Rooms,
+    asked: &Asked,
+    headers: &HeaderMap,
+    before: Option<Arc<Principal>>,
+) -> Result<Person, Problem> {
     if !rooms.identity.is_required() {
-        return Ok(Person { principal: everything(), means: Means::None });
+        return Ok(Person { principal: before.unwrap_or_else(everything), means: Means::None });
     }
     let presented = presented(headers);
     if asked.need == Need::Public || (asked.need == Need::Optional && presented == Presented::Nothing) {

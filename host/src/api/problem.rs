@@ -17,6 +17,7 @@ use crate::model::{ConnectionName, SecretName, ServiceName};
 use crate::notification::NotificationError;
 use crate::pack::directory::FilesError;
 use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
+use crate::service::OrderError;
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -72,6 +73,8 @@ pub enum Kind {
     UnknownSecret,
     /// No such notification.
     UnknownNotification,
+    /// No such schedule.
+    UnknownSchedule,
     /// The route exists, but not with this method.
     MethodNotAllowed,
     /// The route does not answer in a form that the client accepts.
@@ -82,6 +85,18 @@ pub enum Kind {
     PackConflict,
     /// Instances run on this pack.
     PackInUse,
+    /// A service of this name is there.
+    ServiceExists,
+    /// A pack brings the service.
+    ServiceOfPack,
+    /// The service is switched off.
+    ServiceDisabled,
+    /// A schedule of this name is there.
+    ScheduleExists,
+    /// A pack brings the schedule.
+    ScheduleOfPack,
+    /// There are as many as there may be.
+    LimitReached,
     /// The instance has not ended.
     InstanceNotEnded,
     /// The instance cannot go on from a task that failed.
@@ -122,8 +137,6 @@ pub enum Kind {
     TokenExists,
     /// Something still belongs to the tenant.
     TenantHeld,
-    /// There are as many as there may be.
-    LimitReached,
     /// Our fault.
     Internal,
     /// Too much is under way.
@@ -136,7 +149,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 57] = [
         Self::MalformedJson,
         Self::MalformedYaml,
         Self::BrokenBody,
@@ -158,11 +171,18 @@ impl Kind {
         Self::UnknownConnection,
         Self::UnknownSecret,
         Self::UnknownNotification,
+        Self::UnknownSchedule,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::PackConflict,
         Self::PackInUse,
+        Self::ServiceExists,
+        Self::ServiceOfPack,
+        Self::ServiceDisabled,
+        Self::ScheduleExists,
+        Self::ScheduleOfPack,
+        Self::LimitReached,
         Self::InstanceNotEnded,
         Self::InstanceNotRetried,
         Self::InstanceEnded,
@@ -183,7 +203,6 @@ impl Kind {
         Self::UnknownToken,
         Self::TokenExists,
         Self::TenantHeld,
-        Self::LimitReached,
         Self::Internal,
         Self::Busy,
         Self::Stopping,
@@ -230,11 +249,18 @@ impl Kind {
             Self::UnknownConnection => ("unknown-connection", 404, "There is no such connection"),
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
             Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
+            Self::UnknownSchedule => ("unknown-schedule", 404, "There is no such schedule"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
             Self::NotAcceptable => ("not-acceptable", 406, "The route does not answer in an accepted form"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
+            Self::ServiceExists => ("service-exists", 409, "The service exists"),
+            Self::ServiceOfPack => ("service-of-pack", 409, "The service belongs to a pack"),
+            Self::ServiceDisabled => ("service-disabled", 409, "The service is switched off"),
+            Self::ScheduleExists => ("schedule-exists", 409, "The schedule exists"),
+            Self::ScheduleOfPack => ("schedule-of-pack", 409, "The schedule belongs to a pack"),
+            Self::LimitReached => ("limit-reached", 409, "There are as many as there may be"),
             Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
             Self::InstanceNotRetried => ("instance-not-retried", 409, "The instance cannot be tried again"),
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
@@ -259,7 +285,6 @@ impl Kind {
             Self::UnknownToken => ("unknown-token", 404, "There is no such token"),
             Self::TokenExists => ("token-exists", 409, "There is a token of this name"),
             Self::TenantHeld => ("tenant-held", 409, "Something still belongs to the tenant"),
-            Self::LimitReached => ("limit-reached", 409, "There are as many as there may be"),
             Self::Internal => ("internal", 500, "Something went wrong in the server"),
             Self::Busy => ("busy", 503, "Too much is under way"),
             Self::Stopping => ("stopping", 503, "The server is stopping"),
@@ -479,6 +504,24 @@ impl From<StartError> for Problem {
             }
             StartError::KeyReused(_) => Self::new(Kind::IdempotencyKeyReused, text),
             StartError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        let text = error.to_string();
+        match error {
+            OrderError::NotFound(name) => Self::unknown_service(&name),
+            OrderError::Disabled(_) => Self::new(Kind::ServiceDisabled, text),
+            OrderError::NotAtHand(..) => Self::new(Kind::WorkflowNotAtHand, text),
+            OrderError::NoChoice { .. } => {
+                Self::new(Kind::UnknownWorkflow, text.clone()).with([Fault::at("/workflow", text)])
+            }
+            OrderError::InvalidInput(violations) => {
+                Self::new(Kind::InvalidInput, text).with(violations.iter().map(|text| violation(text)))
+            }
+            OrderError::Store(error) => Self::store(error),
         }
     }
 }

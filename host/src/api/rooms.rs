@@ -11,8 +11,10 @@ use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
 use crate::identity::Identity;
-use crate::notification::Notifications;
+use crate::model::TenantName;
+use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
+use crate::service::Services;
 
 /// Packs coming in at once: each is held in memory whole and keeps a core busy while its components are compiled.
 const INSTALLS_MAX: usize = 2;
@@ -24,14 +26,16 @@ const RETRY_SECONDS: u32 = 5;
 pub struct Rooms {
     /// The installed packs.
     pub catalog: Arc<Catalog>,
+    /// What can be ordered.
+    pub services: Arc<Services>,
     /// The connections.
     pub connections: Arc<Connections>,
     /// The secrets.
     pub secrets: SecretStore,
     /// The instances.
     pub coordinator: Handle,
-    /// The server's own notifications.
-    pub notifications: Arc<Notifications>,
+    /// The server's own notifications, of every tenant.
+    pub notifications: Arc<AllNotifications>,
     /// People, tenants and the audit log.
     pub identity: Arc<Identity>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
@@ -42,12 +46,14 @@ pub struct Rooms {
 
 impl Rooms {
     /// The rooms, with nobody following or installing yet.
+    #[expect(clippy::too_many_arguments, reason = "one handle a room")]
     pub fn new(
         catalog: Arc<Catalog>,
+        services: Arc<Services>,
         connections: Arc<Connections>,
         secrets: SecretStore,
         coordinator: Handle,
-        notifications: Arc<Notifications>,
+        notifications: Arc<AllNotifications>,
         identity: Arc<Identity>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
@@ -55,6 +61,7 @@ impl Rooms {
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
         Arc::new(Self {
             catalog,
+            services,
             connections,
             secrets,
             coordinator,
@@ -64,6 +71,14 @@ impl Rooms {
             followers,
             installs,
         })
+    }
+
+    /// The notifications of a tenant.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn notifications_of(&self, tenant: &TenantName) -> Result<Arc<Notifications>, Problem> {
+        Ok(self.notifications.of(tenant).map_err(NotificationError::from)?)
     }
 
     /// A follower's place, given back when dropped.

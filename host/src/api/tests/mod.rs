@@ -6,8 +6,10 @@ mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod isolation;
 mod layers;
 mod notifications;
+mod people;
 mod posting;
 mod refused;
 mod stored;
@@ -39,9 +41,10 @@ use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
 use crate::model::{Failure, Json, PackName, Success, WorkflowName};
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// The whole interface over rooms of its own.
 struct Server {
@@ -73,7 +76,7 @@ impl Server {
         let sandbox = sandbox(&directory);
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let parts = Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
@@ -85,10 +88,11 @@ impl Server {
             events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
         let keys = IdentityKeys { tokens: [1; 32], audit: [2; 32] };
         let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, settings).unwrap();
         let stopping = Default::default();
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, identity, stopping);
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }
