@@ -17,3 +17,4 @@ pub mod notification;
 pub mod pack;
 pub mod sandbox;
 pub mod server;
+pub mod service;

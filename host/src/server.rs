@@ -27,6 +27,7 @@ use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -80,7 +81,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(RunError::Address)?;
     let server = Server::open(&config, address).await?;
     let url = format!("http://{address}");
-    let ready = config.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
+    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
     announce(&url);
     server.serve(listener, shutdown).await;
     drop(ready);
@@ -101,13 +102,14 @@ impl Server {
     /// # Errors
     /// The directory or something in it cannot be used.
     pub async fn open(config: &Config, address: SocketAddr) -> Result<Self, RunError> {
-        let lock = open_data(&config.data)?;
-        let journal: Arc<dyn Journal> = SledJournal::open(config.data.join("journal")).map_err(room("the journal"))?;
-        let secrets = SecretStore::open(journal.clone(), &config.data.join("key")).map_err(room("the secrets"))?;
+        let data = &config.general.data;
+        let lock = open_data(data)?;
+        let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
+        let secrets = SecretStore::open(journal.clone(), &data.join("key")).map_err(room("the secrets"))?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(room("the connections"))?;
         let sandbox = Sandbox::new(sandbox_config(config, &secrets)).map_err(room("the sandbox"))?;
         let evaluator: Arc<dyn Evaluate> = Expressions::new(&sandbox).map_err(room("the expressions"))?;
-        let packs = config.data.join("packs");
+        let packs = data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
         let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
@@ -121,9 +123,11 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.clone());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, CancellationToken::new());
+        let rooms =
+            Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
         Ok(Self { rooms, hosts: hosts(address, config), lock })
     }
 
@@ -149,7 +153,7 @@ impl Server {
 
 fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
     SandboxConfig {
-        cache_dir: config.cache.clone(),
+        cache_dir: config.general.cache(),
         cache_key: secrets.derive("component cache"),
         memory_bytes_max: MEMORY_BYTES_MAX,
         attempts_max: ATTEMPTS_MAX_DEFAULT as u32,
@@ -159,6 +163,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -166,7 +171,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),
@@ -178,7 +183,7 @@ fn parts(
 /// On loopback only names of this machine are answered; beyond it, the names are not known here.
 fn hosts(address: SocketAddr, config: &Config) -> Hosts {
     match address.ip().is_loopback() {
-        true => Hosts::LoopbackAnd(config.allow_hosts.clone()),
+        true => Hosts::LoopbackAnd(config.listening.allow_hosts.iter().map(|name| name.0.clone()).collect()),
         false => Hosts::Any,
     }
 }

@@ -58,6 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capability", &["definition", "machine"]),
     ("sandbox", &["machine"]),
     ("pack", &["machine"]),
+    ("service", &["machine", "connection", "notification", "capability", "sandbox"]),
     ("coordinator", &[]),
     ("api", &[]),
     ("desk", &["api"]),

@@ -28,6 +28,7 @@ pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod tasks;
+pub mod template;
 pub mod webhooks;
 pub mod workflows;
 

@@ -47,8 +47,13 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(packs::get_pack))
         .routes(routes!(packs::get_pack_version, packs::remove_pack))
         .routes(routes!(grants::get_grants, grants::put_grants))
-        .routes(routes!(services::list_services))
-        .routes(routes!(services::get_service))
+        .routes(routes!(services::list_services, services::create_service))
+        .routes(routes!(
+            services::get_service,
+            services::put_service,
+            services::patch_service,
+            services::delete_service
+        ))
         .routes(routes!(workflows::list_workflows))
         .routes(routes!(workflows::get_workflow))
         .routes(routes!(diagrams::draw_workflow))
@@ -112,7 +117,7 @@ async fn get_openapi() -> impl IntoResponse {
 /// Every error response has a problem document as its body, and every operation may answer with one.
 fn with_problems(mut document: Document) -> Document {
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         operations.into_iter().filter_map(Option::as_mut).for_each(add_problems);
     }
     document

@@ -16,6 +16,7 @@ use crate::model::{ConnectionName, SecretName, ServiceName};
 use crate::notification::NotificationError;
 use crate::pack::directory::FilesError;
 use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
+use crate::service::OrderError;
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -28,6 +29,8 @@ const FAULTS_MAX: usize = 100;
 pub enum Kind {
     /// The body is not JSON.
     MalformedJson,
+    /// The body is not YAML.
+    MalformedYaml,
     /// The body ended early.
     BrokenBody,
     /// A path, query or header parameter is not valid.
@@ -66,6 +69,8 @@ pub enum Kind {
     UnknownSecret,
     /// No such notification.
     UnknownNotification,
+    /// No such schedule.
+    UnknownSchedule,
     /// The route exists, but not with this method.
     MethodNotAllowed,
     /// The body came too slowly.
@@ -74,6 +79,18 @@ pub enum Kind {
     PackConflict,
     /// Instances run on this pack.
     PackInUse,
+    /// A service of this name is there.
+    ServiceExists,
+    /// A pack brings the service.
+    ServiceOfPack,
+    /// The service is switched off.
+    ServiceDisabled,
+    /// A schedule of this name is there.
+    ScheduleExists,
+    /// A pack brings the schedule.
+    ScheduleOfPack,
+    /// There are as many as there may be.
+    LimitReached,
     /// The instance has not ended.
     InstanceNotEnded,
     /// The instance cannot go on from a task that failed.
@@ -104,8 +121,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 45] = [
         Self::MalformedJson,
+        Self::MalformedYaml,
         Self::BrokenBody,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -125,10 +143,17 @@ impl Kind {
         Self::UnknownConnection,
         Self::UnknownSecret,
         Self::UnknownNotification,
+        Self::UnknownSchedule,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PackConflict,
         Self::PackInUse,
+        Self::ServiceExists,
+        Self::ServiceOfPack,
+        Self::ServiceDisabled,
+        Self::ScheduleExists,
+        Self::ScheduleOfPack,
+        Self::LimitReached,
         Self::InstanceNotEnded,
         Self::InstanceNotRetried,
         Self::InstanceEnded,
@@ -162,6 +187,7 @@ impl Kind {
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedJson => ("malformed-json", 400, "The body is not JSON"),
+            Self::MalformedYaml => ("malformed-yaml", 400, "The body is not YAML"),
             Self::BrokenBody => ("broken-body", 400, "The body ended early"),
             Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
             Self::InvalidBody => ("invalid-body", 422, "The body does not have the expected shape"),
@@ -183,10 +209,17 @@ impl Kind {
             Self::UnknownConnection => ("unknown-connection", 404, "There is no such connection"),
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
             Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
+            Self::UnknownSchedule => ("unknown-schedule", 404, "There is no such schedule"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
+            Self::ServiceExists => ("service-exists", 409, "The service exists"),
+            Self::ServiceOfPack => ("service-of-pack", 409, "The service belongs to a pack"),
+            Self::ServiceDisabled => ("service-disabled", 409, "The service is switched off"),
+            Self::ScheduleExists => ("schedule-exists", 409, "The schedule exists"),
+            Self::ScheduleOfPack => ("schedule-of-pack", 409, "The schedule belongs to a pack"),
+            Self::LimitReached => ("limit-reached", 409, "There are as many as there may be"),
             Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
             Self::InstanceNotRetried => ("instance-not-retried", 409, "The instance cannot be tried again"),
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
@@ -412,6 +445,24 @@ impl From<StartError> for Problem {
             }
             StartError::KeyReused(_) => Self::new(Kind::IdempotencyKeyReused, text),
             StartError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        let text = error.to_string();
+        match error {
+            OrderError::NotFound(name) => Self::unknown_service(&name),
+            OrderError::Disabled(_) => Self::new(Kind::ServiceDisabled, text),
+            OrderError::NotAtHand(..) => Self::new(Kind::WorkflowNotAtHand, text),
+            OrderError::NoChoice { .. } => {
+                Self::new(Kind::UnknownWorkflow, text.clone()).with([Fault::at("/workflow", text)])
+            }
+            OrderError::InvalidInput(violations) => {
+                Self::new(Kind::InvalidInput, text).with(violations.iter().map(|text| violation(text)))
+            }
+            OrderError::Store(error) => Self::store(error),
         }
     }
 }

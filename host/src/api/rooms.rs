@@ -11,6 +11,7 @@ use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
 use crate::notification::Notifications;
 use crate::pack::Catalog;
+use crate::service::Services;
 
 /// Followers of event streams at once. Each holds a connection and some kilobytes; half of all connections stay free for
 /// requests.
@@ -26,6 +27,8 @@ const RETRY_SECONDS: u32 = 5;
 pub struct Rooms {
     /// The installed packs.
     pub catalog: Arc<Catalog>,
+    /// What can be ordered.
+    pub services: Arc<Services>,
     /// The connections.
     pub connections: Arc<Connections>,
     /// The secrets.
@@ -44,6 +47,7 @@ impl Rooms {
     /// The rooms, with nobody following or installing yet.
     pub fn new(
         catalog: Arc<Catalog>,
+        services: Arc<Services>,
         connections: Arc<Connections>,
         secrets: SecretStore,
         coordinator: Handle,
@@ -52,7 +56,17 @@ impl Rooms {
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(FOLLOWERS_MAX), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
-        Arc::new(Self { catalog, connections, secrets, coordinator, notifications, stopping, followers, installs })
+        Arc::new(Self {
+            catalog,
+            services,
+            connections,
+            secrets,
+            coordinator,
+            notifications,
+            stopping,
+            followers,
+            installs,
+        })
     }
 
     /// A follower's place, given back when dropped.

@@ -37,6 +37,8 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
         idempotency_key: None,
         tenant: summary.tenant,
         created_by: summary.created_by,
+        rerun_of: None,
+        asked: None,
     };
     let key = Sha256::digest(format!("on-cancel\0{id}")).into();
     let parent = Parent { instance: id, task: PLACE.to_owned(), detached: true };

@@ -51,7 +51,7 @@ pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
 pub use installed::InstalledPrograms;
 pub use perform::Perform;
-pub use programs::{Named, ProgramError, Programs, Resolved, Scheduled};
+pub use programs::{Named, Ordered, ProgramError, Programs, Resolved, Scheduled};
 pub use sandboxed::{Sandboxed, caller, read_yaml};
 pub use start::{Start, StartError, Started};
 

@@ -32,6 +32,7 @@ pub(super) fn summary_of(id: InstanceId, created: &Created, at: jiff::Timestamp)
         parent: created.parent.clone(),
         tenant: created.tenant.clone(),
         created_by: created.created_by.clone(),
+        rerun_of: created.rerun_of,
         status: Status::Running,
         cancelling: false,
         created_at: at,

@@ -23,6 +23,11 @@
 //! | `o` | number of the outbox (8 bytes, big-endian) | an event on its way to the sinks |
 //! | `w` | SHA-256 of a sink's URL | the number up to which the sink has everything |
 //! | `t` | pack name, NUL, workflow name | how far a workflow's schedule is |
+//! | `y` | `s`, tenant, NUL, service name | a service made over the interface |
+//! | `y` | `o`, tenant, NUL, service name | empty: this pack's service is switched off in the tenant |
+//! | `y` | `t`, tenant, NUL, schedule name | a schedule made over the interface, and how far it is |
+//! | `y` | `p`, pack name, NUL, workflow name | empty: this workflow's own schedule is switched off |
+//! | `y` | `f`, instance id, instance id | empty: the second was ordered because the first recommended it |
 //! | `u` | `n`, number (8 bytes, big-endian) | a notification |
 //! | `u` | `i`, notification id (16 bytes) | the notification's number |
 //! | `u` | `s`, SHA-256 of scope, origin and recipients | the id of the notification of this scope |
@@ -31,7 +36,9 @@
 //! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
 
 use super::Key;
-use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, WorkflowName};
+use crate::model::{
+    ConnectionName, InstanceId, PackName, ScheduleName, SecretName, ServiceName, TenantName, WorkflowName,
+};
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -225,6 +232,51 @@ pub fn schedule(pack: &PackName, workflow: &WorkflowName) -> Key {
 /// All schedules.
 pub fn schedules() -> Key {
     key(b't', &[])
+}
+
+/// A service that a tenant made.
+pub fn own_service(tenant: &TenantName, name: &ServiceName) -> Key {
+    key(b'y', &[b"s", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// The services that a tenant made.
+pub fn own_services(tenant: &TenantName) -> Key {
+    key(b'y', &[b"s", tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The mark of a pack's service that a tenant switched off.
+pub fn service_off(tenant: &TenantName, name: &ServiceName) -> Key {
+    key(b'y', &[b"o", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// A schedule that a tenant made.
+pub fn own_schedule(tenant: &TenantName, name: &ScheduleName) -> Key {
+    key(b'y', &[b"t", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// The schedules that a tenant made.
+pub fn own_schedules(tenant: &TenantName) -> Key {
+    key(b'y', &[b"t", tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The schedules that all tenants made.
+pub fn all_own_schedules() -> Key {
+    key(b'y', &[b"t"])
+}
+
+/// The mark of a workflow whose own schedule is switched off.
+pub fn schedule_off(pack: &PackName, workflow: &WorkflowName) -> Key {
+    key(b'y', &[b"p", pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
+}
+
+/// That one instance was ordered because another one recommended it.
+pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
+    key(b'y', &[b"f", first.0.as_bytes(), then.0.as_bytes()])
+}
+
+/// What was ordered because an instance recommended it.
+pub fn follow_ups(first: InstanceId) -> Key {
+    key(b'y', &[b"f", first.0.as_bytes()])
 }
 
 /// A notification.

@@ -38,6 +38,7 @@ use crate::model::{Failure, Json, PackName, Success, WorkflowName};
 use crate::notification::Notifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// The whole interface over rooms of its own.
 struct Server {
@@ -75,7 +76,8 @@ impl Server {
             events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, Default::default());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
         Self { router, journal, rooms, _directory: directory }
     }

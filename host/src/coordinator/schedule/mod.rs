@@ -228,6 +228,8 @@ impl Scheduler {
             idempotency_key: Some(format!("schedule/{pack}/{workflow}/{what}")),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         };
         match start::start(&self.shared, start).await {
             Ok(started) => Some(Some(started.summary.id)),
