@@ -13,6 +13,7 @@ pub mod desk;
 pub mod journal;
 pub mod machine;
 pub mod model;
+pub mod note;
 pub mod notification;
 pub mod pack;
 pub mod sandbox;

@@ -64,7 +64,8 @@ mod tests {
     use crate::journal::memory::MemoryJournal;
 
     /// A note as an earlier version wrote it: it must be readable for ever.
-    const STORED: &str = r#"{"name":"n","description":"d","userId":"u","serviceId":"s","updatedAt":"2026-11-21T22:00:00Z"}"#;
+    const STORED: &str =
+        r#"{"name":"n","description":"d","userId":"u","serviceId":"s","updatedAt":"2026-11-21T22:00:00Z"}"#;
 
     #[test]
     fn a_stored_note_is_read() {

@@ -128,6 +128,7 @@ impl Server {
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let rooms =
             Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
+        rooms.soda.configure(config.soda.settings());
         Ok(Self { rooms, hosts: hosts(address, config), lock })
     }
 

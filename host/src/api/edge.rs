@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 
 use super::caller::Caller;
 use super::problem::{Kind, MEDIA_TYPE, Problem};
+use super::soda::refusal::Asked;
 use crate::model::{Principal, TenantName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -140,11 +141,12 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
+    let of_soda = Asked::of(&request);
     let response = match edge.admit(&request) {
         Ok(()) => caught(next.run(request)).await,
         Err(problem) => problem.into_response(),
     };
-    let mut response = documented(response, uri.path(), &id);
+    let mut response = documented(response, of_soda, uri.path(), &id);
     let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
     tracing::debug!(request_id = id, %method, path = uri.path(), status, elapsed_us, "answered");
     response.headers_mut().insert(REQUEST_ID, request_id);
@@ -163,10 +165,11 @@ async fn caught(handling: impl Future<Output = Response>) -> Response {
     }
 }
 
-/// Gives an error response its problem document.
-fn documented(mut response: Response, path: &str, request_id: &str) -> Response {
+/// Gives an error response its problem document, or what SODA has in its place.
+fn documented(mut response: Response, of_soda: Option<Asked>, path: &str, request_id: &str) -> Response {
     let carried = response.extensions_mut().remove::<Problem>();
-    let bare = || is_bare_error(&response).then(|| Problem::of_bare(&response));
+    let is_bare = is_bare_error(&response) && !(of_soda.is_some() && is_json(&response));
+    let bare = || is_bare.then(|| Problem::of_bare(&response));
     let Some(problem) = carried.or_else(bare) else { return response };
     if problem.kind.status().is_server_error() {
         let cause = problem.cause.as_deref().unwrap_or(&problem.detail);
@@ -178,7 +181,14 @@ fn documented(mut response: Response, path: &str, request_id: &str) -> Response 
             "answered with a problem of the server"
         );
     }
-    problem.render(path, request_id)
+    match of_soda {
+        Some(asked) => asked.tell(problem),
+        None => problem.render(path, request_id),
+    }
+}
+
+fn is_json(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
 }
 
 fn is_bare_error(response: &Response) -> bool {

@@ -27,6 +27,7 @@ pub mod schemas;
 pub mod secrets;
 pub mod serve;
 pub mod services;
+pub mod soda;
 pub mod tasks;
 pub mod template;
 pub mod webhooks;
@@ -42,10 +43,11 @@ use rooms::Rooms;
 
 /// The whole interface.
 pub fn router(rooms: Arc<Rooms>, hosts: Hosts) -> Router {
-    openapi::router()
+    let router = openapi::router()
         .with_state(rooms)
         .fallback(async || problem::unknown_route())
-        .layer(from_fn_with_state(Edge::new(hosts), edge::edge))
+        .layer(from_fn_with_state(Edge::new(hosts), edge::edge));
+    soda::tolerant(router)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
     about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
-    schemas, secrets, services, tasks, webhooks, workflows,
+    schemas, secrets, services, soda, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -35,6 +35,8 @@ use super::{
         (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
+        (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
+            Errors are JSON texts or `{code, message}`."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -88,6 +90,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
+        .merge(soda::router())
         .split_for_parts();
     (router, with_problems(document))
 }
@@ -124,6 +127,9 @@ fn with_problems(mut document: Document) -> Document {
 }
 
 fn add_problems(operation: &mut Operation) {
+    if soda::is_of(operation) {
+        return soda::add_refusals(operation);
+    }
     let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response

@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
+use super::soda::Soda;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
@@ -39,6 +40,8 @@ pub struct Rooms {
     pub notifications: Arc<Notifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
+    /// What SODA's interface keeps in memory.
+    pub soda: Soda,
     followers: Arc<Semaphore>,
     installs: Arc<Semaphore>,
 }
@@ -64,6 +67,7 @@ impl Rooms {
             coordinator,
             notifications,
             stopping,
+            soda: Soda::default(),
             followers,
             installs,
         })

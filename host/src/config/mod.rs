@@ -44,6 +44,8 @@ sections! {
     tls: sections::tls::Tls,
     /// How events are kept and where they go.
     events: sections::events::Events,
+    /// How SODA's interface is mapped to workflows and tenants.
+    soda: sections::soda::Soda,
 }
 
 /// Why the settings cannot be used: everything that is wrong with them.

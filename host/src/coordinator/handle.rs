@@ -19,6 +19,7 @@ use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
 use crate::machine::record::{Parent, Record, Stamped};
 use crate::model::{InstanceId, Json, PackName};
+use crate::note::Notes;
 
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
 const DELETED_AT_ONCE: usize = 500;
@@ -255,6 +256,7 @@ impl Handle {
             .delete(keys::instance(id))
             .delete(keys::active(id))
             .delete(keys::snapshot(id))
+            .delete(keys::instance_note(id))
             .delete(keys::by_end(summary.status.as_str(), id));
         if let Some(service) = &summary.service {
             batch = batch.delete(keys::by_service(service, id));
@@ -361,6 +363,11 @@ impl Handle {
             || locked(&self.0.damaged)
                 .values()
                 .any(|damaged| damaged.pack.as_ref().is_some_and(|(name, exact)| name == pack && exact == version))
+    }
+
+    /// What clients of another interface keep with instances.
+    pub fn notes(&self) -> Notes {
+        Notes::new(self.0.journal.clone())
     }
 
     /// How busy it is.

@@ -41,7 +41,8 @@ impl Names<'_> {
     /// An input with its members called as SODA's clients call them.
     pub fn told(&self, input: &Json) -> Json {
         let Json::Object(members) = input else { return input.clone() };
-        let told = |(name, value): (&String, &Json)| (self.parameter(name).unwrap_or_else(|| name.clone()), value.clone());
+        let told =
+            |(name, value): (&String, &Json)| (self.parameter(name).unwrap_or_else(|| name.clone()), value.clone());
         Json::Object(members.iter().map(told).collect())
     }
 }
@@ -289,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_schema_that_refers_to_itself_ends() {
-        let schema = json!({ "type": "object", "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#/properties/b" } } });
+        let schema =
+            json!({ "type": "object", "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#/properties/b" } } });
         let form = form(Some(&schema), Names::default());
         assert!(form.keys().all(|name| name.matches('.').count() < DEPTH_MAX), "{form:?}");
     }
@@ -304,6 +306,9 @@ mod tests {
         let form = Json::Object(form(Some(&schema), names));
         let field = |kind: &str| json!({ "type": kind, "description": "", "required": true });
         assert_eq!(form, json!({ "srcBucketName": field("string"), "remainSource": field("boolean") }));
-        assert_eq!(names.told(&json!({ "sourceBucket": "a", "prefix": "p" })), json!({ "srcBucketName": "a", "prefix": "p" }));
+        assert_eq!(
+            names.told(&json!({ "sourceBucket": "a", "prefix": "p" })),
+            json!({ "srcBucketName": "a", "prefix": "p" })
+        );
     }
 }

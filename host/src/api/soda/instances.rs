@@ -87,7 +87,7 @@ pub async fn run_instance(
         service_id: Some(wanted.offer.id()),
         ..InstanceNote::default()
     };
-    rooms.coordinator.notes().put(summary.id, &note).await.map_err(Problem::from)?;
+    rooms.coordinator.notes().put(summary.id, &note).await.map_err(Problem::store)?;
     let mut shown = show(&rooms, &here, &summary, &mut Services::default())?;
     shown["ignored"] = json!(ignored);
     Ok(Body(shown))
@@ -116,7 +116,10 @@ fn unfit(problem: Problem, names: Names<'_>) -> Refusal {
         let pointer = fault.pointer.as_deref().unwrap_or_default().trim_start_matches("/input").trim_start_matches('/');
         let (member, rest) = pointer.split_once('/').unwrap_or((pointer, ""));
         let parameter = names.parameter(member).unwrap_or_else(|| member.to_owned());
-        (if rest.is_empty() { parameter } else { format!("{parameter}.{}", rest.replace('/', ".")) }, fault.message.clone())
+        (
+            if rest.is_empty() { parameter } else { format!("{parameter}.{}", rest.replace('/', ".")) },
+            fault.message.clone(),
+        )
     };
     let faults: Vec<(String, String)> = problem.errors.iter().map(told).collect();
     let sentence = |(parameter, message): &(String, String)| match parameter.as_str() {
@@ -124,7 +127,8 @@ fn unfit(problem: Problem, names: Names<'_>) -> Refusal {
         parameter => format!("{parameter}: {message}"),
     };
     let text = faults.iter().map(sentence).collect::<Vec<_>>().join("; ");
-    let faults = faults.iter().map(|(parameter, message)| json!({ "parameter": parameter, "message": message })).collect();
+    let faults =
+        faults.iter().map(|(parameter, message)| json!({ "parameter": parameter, "message": message })).collect();
     Refusal::fault(&format!("the parameters do not fit: {text}"), faults)
 }
 
@@ -254,7 +258,8 @@ fn page(
 ) -> Result<(Vec<InstanceSummary>, Option<String>), Refusal> {
     let (mut found, mut cursor) = (Vec::new(), marker.map(str::to_owned));
     for _ in 0..LOOKS_MAX {
-        let page = rooms.coordinator.instances(filter, wanted - found.len(), cursor.as_deref()).map_err(Problem::from)?;
+        let page =
+            rooms.coordinator.instances(filter, wanted - found.len(), cursor.as_deref()).map_err(Problem::from)?;
         found.extend(page.items.into_iter().filter(|summary| sees(here, summary) && is_listed(summary)));
         cursor = page.next;
         if cursor.is_none() || found.len() >= wanted {
@@ -313,7 +318,7 @@ pub async fn put_instance(
     note.name = name.or(note.name);
     note.description = description.or(note.description);
     note.updated_at = Some(SystemClock.now());
-    notes.put(summary.id, &note).await.map_err(Problem::from)?;
+    notes.put(summary.id, &note).await.map_err(Problem::store)?;
     show(&rooms, &here, &summary, &mut Services::default()).map(Body)
 }
 
@@ -401,7 +406,8 @@ pub type Services = BTreeMap<ServiceName, Option<String>>;
 pub fn show(rooms: &Rooms, here: &Here, summary: &InstanceSummary, services: &mut Services) -> Result<Json, Refusal> {
     let settings = rooms.soda.settings();
     let note = rooms.coordinator.notes().get(summary.id).map_err(Problem::store)?;
-    let by_name = |name: &ServiceName| services.entry(name.clone()).or_insert_with(|| offer::id_of(rooms, here, name)).clone();
+    let by_name =
+        |name: &ServiceName| services.entry(name.clone()).or_insert_with(|| offer::id_of(rooms, here, name)).clone();
     let service_id = note.service_id.clone().or_else(|| summary.service.as_ref().and_then(by_name));
     let action = settings.name_of(&summary.pack, &summary.workflow);
     let (tenant_id, names) = (here.tenant_id.as_str(), Names(settings.source(&action)));

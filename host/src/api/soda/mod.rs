@@ -26,6 +26,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, Uri};
 use tower::ServiceBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -101,6 +103,19 @@ pub fn router() -> OpenApiRouter<Arc<Rooms>> {
         .routes(routes!(tasks::get_task))
 }
 
+/// Whether an operation is one of this surface.
+pub fn is_of(operation: &Operation) -> bool {
+    operation.tags.iter().flatten().any(|tag| tag == "soda")
+}
+
+/// Every operation of this surface may answer with any refusal.
+pub fn add_refusals(operation: &mut Operation) {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("Refused"))).build();
+    let other = "Any other error: a request that breaks the rules, or a fault of the server.";
+    let other = ResponseBuilder::new().description(other).content("application/json", body).build();
+    operation.responses.responses.insert("default".to_owned(), RefOr::T(other));
+}
+
 /// A router that passes over slashes at the end of this surface's paths, as SODA's server does.
 pub fn tolerant(router: Router) -> Router {
     Router::new().fallback_service(ServiceBuilder::new().map_request(without_slash).service(router))
@@ -122,9 +137,7 @@ fn without_slash(mut request: Request) -> Request {
 }
 
 /// Runs something that reads for long off the async workers.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => Err(Problem::internal(format!("work aside: {error}")).into()),

@@ -203,10 +203,11 @@ impl Offer {
     /// Its workflows, each with what SODA's clients call it and the engine that they named.
     pub fn workflows(&self, settings: &SodaSettings) -> Vec<(String, String, &Choice)> {
         let kept = self.kept(SOURCES);
-        let named = |at: usize, choice: &Choice| match (kept.pointer(&format!("/{at}/0")), kept.pointer(&format!("/{at}/1"))) {
-            (Some(Json::String(source)), Some(Json::String(engine))) => (source.clone(), engine.clone()),
-            _ => (settings.name_of(&choice.pack, &choice.workflow), ENGINE.to_owned()),
-        };
+        let named =
+            |at: usize, choice: &Choice| match (kept.pointer(&format!("/{at}/0")), kept.pointer(&format!("/{at}/1"))) {
+                (Some(Json::String(source)), Some(Json::String(engine))) => (source.clone(), engine.clone()),
+                _ => (settings.name_of(&choice.pack, &choice.workflow), ENGINE.to_owned()),
+            };
         let told = |(at, choice)| {
             let (source, engine) = named(at, choice);
             (source, engine, choice)
@@ -226,7 +227,8 @@ impl Offer {
     pub fn shown(&self, rooms: &Rooms, here: &Here) -> Json {
         let settings = rooms.soda.settings();
         let mut told = self.told(here, Instants::at(self, rooms));
-        let workflows: Vec<Json> = self.workflows(settings).iter().map(|workflow| self.workflow(rooms, workflow)).collect();
+        let workflows: Vec<Json> =
+            self.workflows(settings).iter().map(|workflow| self.workflow(rooms, workflow)).collect();
         let input = workflows.first().map(|first| first["definition"].clone()).unwrap_or_else(|| json!({}));
         told.insert("input".to_owned(), input);
         told.insert("workflows".to_owned(), Json::Array(workflows));
@@ -313,4 +315,3 @@ impl Instants {
         }
     }
 }
-

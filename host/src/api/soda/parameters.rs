@@ -189,8 +189,11 @@ mod tests {
         check(json!({ "type": "array" }), json!("a, b"), json!(["a", "b"]));
         check(json!({ "type": "array", "items": { "type": "integer" } }), json!(["1"]), json!([1]));
         check(json!({ "type": "object" }), json!("{\"x\": 1}"), json!({ "x": 1 }));
-        check(json!({ "type": "object", "properties": { "x": { "type": "boolean" } } }), json!({ "x": "true", "y": null }),
-            json!({ "x": true }));
+        check(
+            json!({ "type": "object", "properties": { "x": { "type": "boolean" } } }),
+            json!({ "x": "true", "y": null }),
+            json!({ "x": true }),
+        );
         check(json!({ "enum": [1, "2", null] }), json!("1"), json!(1));
         check(json!({ "enum": [1, "2", null] }), json!("2"), json!("2"));
         check(json!(true), json!("x"), json!("x"));
@@ -209,7 +212,8 @@ mod tests {
             "hypervisor": "kvm", "host_info": { "ip": "x" },
         });
         let (input, ignored) = taken(schema, given);
-        let expected = json!({ "hostId": "h", "deadlineMinutes": 5, "size": 2, "note": "", "host": { "ip": "192.0.2.1" } });
+        let expected =
+            json!({ "hostId": "h", "deadlineMinutes": 5, "size": 2, "note": "", "host": { "ip": "192.0.2.1" } });
         assert_eq!(input, expected);
         assert_eq!(ignored, ["hypervisor", "host_info"]);
     }
@@ -222,8 +226,9 @@ mod tests {
 
     #[test]
     fn a_parameter_can_be_set_to_be_never_passed_on() {
-        let settings: SodaSettings = crate::definition::yaml::from_yaml(
-            "sources: {a.b: {pack: a, workflow: b, parameters: {timeout: null}}}").unwrap();
+        let settings: SodaSettings =
+            crate::definition::yaml::from_yaml("sources: {a.b: {pack: a, workflow: b, parameters: {timeout: null}}}")
+                .unwrap();
         let given = json!({ "timeout": 60 });
         let taken = take(given.as_object().unwrap(), None, Names(settings.source("a.b")));
         assert_eq!((taken.input.len(), taken.ignored), (0, vec!["timeout".to_owned()]));

@@ -134,7 +134,8 @@ impl Asked {
         if !rest.is_empty() && !rest.starts_with('/') {
             return None;
         }
-        let starts = request.method() == Method::POST && path.trim_end_matches('/').ends_with("/orchestration/instances");
+        let starts =
+            request.method() == Method::POST && path.trim_end_matches('/').ends_with("/orchestration/instances");
         Some(Self { starts_without_token: starts && !has_token(request.headers()) })
     }
 

@@ -198,7 +198,11 @@ mod tests {
         let blue = TenantName::parse("blue").unwrap();
         for role in Role::ALL {
             let entered = entered(Arc::new(of(role)), blue.clone());
-            assert_eq!(entered.map(|principal| principal.tenant.clone()).is_some(), role == Role::ServerAdmin, "{role}");
+            assert_eq!(
+                entered.map(|principal| principal.tenant.clone()).is_some(),
+                role == Role::ServerAdmin,
+                "{role}"
+            );
         }
         assert!(entered(Arc::new(of(Role::Viewer)), TenantName::standard()).is_some());
     }

@@ -127,7 +127,8 @@ fn found(rooms: &Rooms, here: &Here) -> Result<Offer, Refusal> {
 /// What is said of a service, with what is there for what is not said.
 fn completed(rooms: &Rooms, here: &Here, offer: &Offer, said: Map<String, Json>) -> Map<String, Json> {
     let Json::Object(mut all) = offer.registered(here) else { return said };
-    let workflow = |(source, engine, _): (String, String, _)| json!({ "definition_source": source, "wfe_type": engine });
+    let workflow =
+        |(source, engine, _): (String, String, _)| json!({ "definition_source": source, "wfe_type": engine });
     let workflows = offer.workflows(rooms.soda.settings()).into_iter().map(workflow).collect();
     all.insert("workflows".to_owned(), Json::Array(workflows));
     if offer.id() == offer.0.id.to_string() {
@@ -151,7 +152,16 @@ fn registration(rooms: &Rooms, said: &Map<String, Json>) -> Result<Registration,
         let text = format!("give an `id` of at most {ID_CHARACTERS_MAX} characters, or none");
         return Err(Refusal::new(Kind::InvalidBody, text));
     }
-    Ok(Registration { name, description, group, user_id, workflows, id, input: given("input"), constraint: given("constraint") })
+    Ok(Registration {
+        name,
+        description,
+        group,
+        user_id,
+        workflows,
+        id,
+        input: given("input"),
+        constraint: given("constraint"),
+    })
 }
 
 /// The workflows, of which there has to be one; SODA's interface description has an object in the place of the list.

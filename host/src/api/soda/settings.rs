@@ -111,7 +111,8 @@ mod tests {
         check("greeting.greet", "greeting", "greet");
         check("greeting/greet", "greeting", "greet");
         assert_eq!(settings.workflow("nothing"), None);
-        let name = |pack, workflow| settings.name_of(&PackName::parse(pack).unwrap(), &WorkflowName::parse(workflow).unwrap());
+        let name =
+            |pack, workflow| settings.name_of(&PackName::parse(pack).unwrap(), &WorkflowName::parse(workflow).unwrap());
         assert_eq!(name("storage", "provision-volume"), "opensds.provision-volume");
         assert_eq!(name("storage", "extend-volume"), "acme.grow", "what the admin sets goes first");
         assert_eq!(name("greeting", "greet"), "greeting.greet");
@@ -119,7 +120,8 @@ mod tests {
 
     #[test]
     fn an_admin_s_source_takes_the_place_of_a_built_in_one() {
-        let settings = settings("sources: {opensds.migration-bucket: {pack: bucket-migration, workflow: migrate-bucket}}");
+        let settings =
+            settings("sources: {opensds.migration-bucket: {pack: bucket-migration, workflow: migrate-bucket}}");
         assert_eq!(settings.workflow("opensds.migration-bucket").unwrap().1.as_str(), "migrate-bucket");
         assert_eq!(settings.all().filter(|(name, _)| *name == "opensds.migration-bucket").count(), 1);
     }
@@ -128,7 +130,10 @@ mod tests {
     fn an_identifier_in_a_path_is_a_tenant_s_or_its_name() {
         let tenant = |settings: &SodaSettings, id| settings.tenant(id).map(|tenant| tenant.to_string());
         let plain = SodaSettings::default();
-        assert_eq!(tenant(&plain, "94b280022d0c4401bcf3b0ea85870519").as_deref(), Some("94b280022d0c4401bcf3b0ea85870519"));
+        assert_eq!(
+            tenant(&plain, "94b280022d0c4401bcf3b0ea85870519").as_deref(),
+            Some("94b280022d0c4401bcf3b0ea85870519")
+        );
         assert_eq!(tenant(&plain, "no tenant"), None);
         let mapped = settings("tenants: {94b2: blue, '*': default}");
         assert_eq!(tenant(&mapped, "94b2").as_deref(), Some("blue"));

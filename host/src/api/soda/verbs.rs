@@ -112,7 +112,7 @@ pub async fn rerun_instance(
     let mut note = notes.get(before.id).map_err(Problem::store)?;
     note.name = None;
     note.updated_at = None;
-    notes.put(summary.id, &note).await.map_err(Problem::from)?;
+    notes.put(summary.id, &note).await.map_err(Problem::store)?;
     let mut shown = show(&rooms, &here, &summary, &mut Services::default())?;
     shown["rerun_of"] = before.id.to_string().into();
     Ok(Body(shown))

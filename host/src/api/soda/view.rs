@@ -274,7 +274,8 @@ mod tests {
             ..InstanceNote::default()
         };
         let noted = shown(&summary(Status::Running), &note);
-        let told = ["name", "description", "user_id", "updated_at"].map(|name| noted[name].as_str().unwrap().to_owned());
+        let told =
+            ["name", "description", "user_id", "updated_at"].map(|name| noted[name].as_str().unwrap().to_owned());
         assert_eq!(told, ["second", "for tests", "ann", "Sat, 21 Nov 2026 06:30:00 GMT"]);
     }
 }

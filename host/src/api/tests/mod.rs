@@ -9,6 +9,7 @@ mod instances;
 mod notifications;
 mod posting;
 mod refused;
+mod soda;
 mod stored;
 mod webhooks;
 

@@ -3,4 +3,5 @@
 pub mod events;
 pub mod general;
 pub mod listening;
+pub mod soda;
 pub mod tls;
