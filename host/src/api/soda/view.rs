@@ -203,6 +203,7 @@ mod tests {
             parent: None,
             tenant: TenantName::standard(),
             created_by: Some("token:a".to_owned()),
+            rerun_of: None,
             status,
             cancelling: false,
             created_at: at,
