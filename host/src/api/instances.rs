@@ -1,4 +1,4 @@
-//! Instances: start, list, get, cancel, delete. What happens inside one is in `tasks.rs` and `events.rs`.
+//! Instances: start, get, cancel, delete. What happens inside one is in `tasks.rs` and `events.rs`.
 
 use std::sync::Arc;
 
@@ -12,11 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
-use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
-use super::rooms::{Rooms, aside};
+use super::rooms::Rooms;
 use super::services::check_sees;
-use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
+use crate::coordinator::view::InstanceSummary;
 use crate::coordinator::{Start, StartError, Started};
 use crate::model::{InstanceId, Json as Data, PackName, Principal, ServiceName, WorkflowName};
 
@@ -60,27 +59,6 @@ pub struct Wait {
     wait: Option<u64>,
 }
 
-/// Which instances to list.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Which {
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<Status>,
-    /// Only of this service.
-    #[param(value_type = Option<String>)]
-    service: Option<ServiceName>,
-    /// Only of this workflow.
-    #[param(value_type = Option<String>)]
-    workflow: Option<WorkflowName>,
-    /// Items on the page, 1 to 200; by default 50.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<usize>,
-    /// The `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Starts an instance. It exists, durably, when this is answered.
 #[utoipa::path(post, path = "/v1/instances", tag = "instances",
     params(
@@ -114,30 +92,20 @@ pub async fn start_instance(
     let wait = wait.duration()?;
     let start = start_of(&rooms, &caller, asked, key)?;
     let pack = start.pack.clone();
-    let Started { summary, replayed } = rooms.coordinator.start(start).await.map_err(|error| match error {
+    let started = rooms.coordinator.start(start).await.map_err(|error| match error {
         StartError::NotFound(_) if rooms.catalog.latest(&pack).is_none() => Problem::unknown_pack(&pack),
         error => error.into(),
     })?;
-    let summary = waited(&rooms, summary, wait).await?;
+    answer(&rooms, started, wait).await
+}
+
+/// The answer to a start: the instance, after a wait for its end.
+pub(super) async fn answer(rooms: &Rooms, started: Started, wait: SignedDuration) -> Result<Response, Problem> {
+    let Started { summary, replayed } = started;
+    let summary = waited(rooms, summary, wait).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
     Ok((status, [(header::LOCATION, location)], Json(summary)).into_response())
-}
-
-/// Lists instances, newest first.
-#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(Which), responses(
-    (status = 200, description = "One page. It may be short, or empty, although there is a next one.",
-        body = List<InstanceSummary>),
-))]
-pub async fn list_instances(
-    State(rooms): State<Arc<Rooms>>,
-    InQuery(which): InQuery<Which>,
-) -> Result<Json<List<InstanceSummary>>, Problem> {
-    let limit = list::limit(which.limit)?;
-    let filter = InstanceFilter { status: which.status, service: which.service, workflow: which.workflow };
-    let coordinator = rooms.coordinator.clone();
-    let page = aside(move || coordinator.instances(&filter, limit, which.cursor.as_deref())).await?;
-    Ok(Json(List { items: page.items, next: page.next }))
 }
 
 /// Tells where an instance stands.
@@ -306,7 +274,7 @@ fn as_asked(workflow: Option<WorkflowName>, input: Data) -> Data {
 }
 
 /// Somebody who may order some services only starts no workflow past them.
-fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Problem> {
+pub(super) fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Problem> {
     match &caller.services {
         None => Ok(()),
         Some(_) => {
@@ -316,7 +284,7 @@ fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Pr
     }
 }
 
-fn check_name(name: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check_name(name: Option<&str>) -> Result<(), Problem> {
     let fits =
         |name: &str| (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match name {
@@ -342,11 +310,7 @@ impl Wait {
 }
 
 /// The instance at its end, or as it stands when the time is over or the server stops.
-pub(super) async fn waited(
-    rooms: &Rooms,
-    summary: InstanceSummary,
-    wait: SignedDuration,
-) -> Result<InstanceSummary, Problem> {
+async fn waited(rooms: &Rooms, summary: InstanceSummary, wait: SignedDuration) -> Result<InstanceSummary, Problem> {
     if wait.is_zero() || summary.status.is_final() {
         return Ok(summary);
     }

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
-    schemas, secrets, services, soda, tasks, webhooks, workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instance_list, instances,
+    notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use super::{
     tags(
         (name = "packs", description = "Installable packs and what they may use."),
         (name = "catalogue", description = "What may be ordered or started."),
+        (name = "schedules", description = "What starts by itself."),
         (name = "instances", description = "Runs of workflows."),
         (name = "events", description = "Live events."),
         (name = "notifications", description = "What the server tells people."),
@@ -60,12 +61,22 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(workflows::get_workflow))
         .routes(routes!(diagrams::draw_workflow))
         .routes(routes!(schemas::get_workflow_schema))
-        .routes(routes!(instances::list_instances, instances::start_instance))
+        .routes(routes!(instance_list::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
         .routes(routes!(instances::suspend_instance))
         .routes(routes!(instances::resume_instance))
         .routes(routes!(instances::retry_instance))
+        .routes(routes!(reruns::prefill_instance))
+        .routes(routes!(reruns::rerun_instance))
+        .routes(routes!(schedules::list_schedules, schedules::create_schedule))
+        .routes(routes!(
+            schedules::get_schedule,
+            schedules::put_schedule,
+            schedules::patch_schedule,
+            schedules::delete_schedule
+        ))
+        .routes(routes!(schedules::run_schedule))
         .routes(routes!(follow_ups::list_follow_ups))
         .routes(routes!(follow_ups::order_follow_up))
         .routes(routes!(diagrams::draw_instance))
@@ -92,7 +103,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(get_openapi))
         .merge(soda::router())
         .split_for_parts();
-    (router, with_problems(document))
+    (router, document)
 }
 
 /// The routes.
@@ -100,9 +111,14 @@ pub fn router() -> Router<Arc<Rooms>> {
     described().0
 }
 
-/// The document.
-pub fn document() -> Document {
+/// The document of what the handlers do themselves.
+pub fn as_written() -> Document {
     described().1
+}
+
+/// The whole document: with what the layers do for every route.
+pub fn document() -> Document {
+    with_problems(as_written())
 }
 
 /// Gives this document.

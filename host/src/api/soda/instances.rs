@@ -22,7 +22,7 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::rooms::Rooms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::coordinator::view::{InstanceFilter, InstanceSummary};
-use crate::coordinator::{InstanceError, Started};
+use crate::coordinator::{InstanceError, Start};
 use crate::model::{InstanceId, Json, Permission, ServiceName};
 use crate::note::InstanceNote;
 use crate::service::Choice;
@@ -80,7 +80,7 @@ pub async fn run_instance(
         input: Json::Object(input),
         ..NewInstance::default()
     };
-    let summary = started(&rooms, &here, asked, key, names).await?;
+    let summary = started(&rooms, start_of(&rooms, &here.principal, asked, key), names).await?;
     let note = InstanceNote {
         description: text_of(&said, "description"),
         user_id: text_of(&said, "user_id"),
@@ -93,18 +93,15 @@ pub async fn run_instance(
     Ok(Body(shown))
 }
 
-/// Starts what is asked for; what does not fit is told in the words of SODA's parameters.
+/// Starts something; what does not fit is told in the words of SODA's parameters.
 pub async fn started(
     rooms: &Rooms,
-    here: &Here,
-    asked: NewInstance,
-    key: Option<String>,
+    start: Result<Start, Problem>,
     names: Names<'_>,
 ) -> Result<InstanceSummary, Refusal> {
-    let start = start_of(rooms, &here.principal, asked, key).map_err(|problem| unfit(problem, names))?;
+    let start = start.map_err(|problem| unfit(problem, names))?;
     let started = rooms.coordinator.start(start).await.map_err(|error| unfit(error.into(), names))?;
-    let Started { summary, .. } = started;
-    Ok(summary)
+    Ok(started.summary)
 }
 
 /// An input that does not fit, as StackStorm says it; anything else as it is.
@@ -230,10 +227,17 @@ fn listed(rooms: &Rooms, here: &Here, asks: &Asks) -> Result<Response, Refusal> 
     let limit = asks.number("limit", usize::MAX)?.unwrap_or(rooms.soda.settings().page_size).clamp(1, LIMIT_MAX);
     let offset = asks.number("offset", OFFSET_MAX)?.unwrap_or(0);
     let service = ["service_def", "service_id", "service_definition_id"].into_iter().find_map(|name| asks.text(name));
-    let filter = match service.map(|id| offer::of_id(rooms, here, id)).transpose()? {
-        None => InstanceFilter::default(),
-        Some(Some(offer)) => InstanceFilter { service: Some(offer.0.name), ..InstanceFilter::default() },
+    let service = match service.map(|id| offer::of_id(rooms, here, id)).transpose()? {
         Some(None) => return Ok(Body(Vec::<Json>::new()).into_response()),
+        found => found.flatten().map(|offer| offer.0.name),
+    };
+    let caller = &here.principal;
+    let filter = InstanceFilter {
+        tenant: caller.tenant.clone(),
+        service,
+        services: caller.services.clone(),
+        created_by: (!caller.sees(None)).then(|| caller.subject.clone()),
+        ..InstanceFilter::default()
     };
     let (summaries, next) = page(rooms, here, &filter, offset + limit, asks.text("marker"))?;
     let mut services = Services::default();

@@ -13,8 +13,8 @@ use super::parameters;
 use super::refusal::{Refusal, Refused};
 use super::request::{Here, Optional, text_of};
 use crate::api::extract::IdempotencyKey;
-use crate::api::instances::NewInstance;
 use crate::api::problem::Problem;
+use crate::api::reruns::{self, NewRun};
 use crate::api::rooms::Rooms;
 use crate::coordinator::InstanceError;
 use crate::coordinator::view::InstanceSummary;
@@ -106,36 +106,26 @@ pub async fn rerun_instance(
     let before = instances::visible(&rooms, &here)?;
     let action = rooms.soda.settings().name_of(&before.pack, &before.workflow);
     let names = Names(rooms.soda.settings().source(&action));
-    let asked = again(&rooms, &before, &said, names);
-    let summary = started(&rooms, &here, asked, key, names).await?;
-    let notes = rooms.coordinator.notes();
-    let mut note = notes.get(before.id).map_err(Problem::store)?;
+    let mut note = rooms.coordinator.notes().get(before.id).map_err(Problem::store)?;
+    let asked =
+        NewRun { input: changed(&rooms, &before, &said, names), name: text_of(&said, "name"), ..NewRun::default() };
+    let id = before.id;
+    let start = reruns::again(&rooms, &here.principal, before, asked, key);
+    let summary = started(&rooms, start, names).await?;
     note.name = None;
     note.updated_at = None;
-    notes.put(summary.id, &note).await.map_err(Problem::store)?;
+    rooms.coordinator.notes().put(summary.id, &note).await.map_err(Problem::store)?;
     let mut shown = show(&rooms, &here, &summary, &mut Services::default())?;
-    shown["rerun_of"] = before.id.to_string().into();
+    shown["rerun_of"] = id.to_string().into();
     Ok(Body(shown))
 }
 
-/// What starts the same once more.
-fn again(rooms: &Rooms, before: &InstanceSummary, said: &Map<String, Json>, names: Names<'_>) -> NewInstance {
-    let mut input = before.input.clone();
-    if let (Some(Json::Object(given)), Json::Object(input)) = (said.get("parameters"), &mut input) {
-        let pack = rooms.catalog.latest(&before.pack);
-        let schema = pack.and_then(|pack| pack.workflows.get(&before.workflow)?.input.clone());
-        input.extend(parameters::take(given, schema.as_ref(), names).input);
-    }
-    let name = text_of(said, "name").or_else(|| before.name.clone());
-    let by_workflow = before.service.is_none();
-    NewInstance {
-        service: before.service.clone(),
-        pack: by_workflow.then(|| before.pack.clone()),
-        workflow: by_workflow.then(|| before.workflow.clone()),
-        name,
-        input,
-        ..NewInstance::default()
-    }
+/// The members of the input that are to be different.
+fn changed(rooms: &Rooms, before: &InstanceSummary, said: &Map<String, Json>, names: Names<'_>) -> Map<String, Json> {
+    let Some(Json::Object(given)) = said.get("parameters") else { return Map::new() };
+    let pack = rooms.catalog.get(&before.pack, &before.pack_version);
+    let schema = pack.and_then(|pack| pack.workflows.get(&before.workflow)?.input.clone());
+    parameters::take(given, schema.as_ref(), names).input
 }
 
 fn after(rooms: &Rooms, here: &Here, done: Result<(), InstanceError>) -> Result<Body<Json>, Refusal> {
