@@ -10,6 +10,7 @@ mod notifications;
 mod posting;
 mod refused;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;
