@@ -70,7 +70,7 @@ async fn instances_are_listed_in_their_tenant_and_an_operator_gets_only_hers() {
     let (ann, bob) = (somebody("token:ann", "red", Role::Operator), somebody("token:bob", "red", Role::Operator));
     let order = |input: u32| json!({ "pack": "test", "workflow": "echo", "input": { "size": input } });
     for who in [&ann, &bob, &somebody("token:ann", "blue", Role::Operator)] {
-        assert_eq!(ask(&server, who, "POST", "/v1/instances", order(1)).await.status, StatusCode::CREATED);
+        assert_eq!(ask(&server, who, "POST", "/v1/instances?wait=60", order(1)).await.status, StatusCode::CREATED);
     }
     let owners = async |who: &Principal, query: &str| {
         each(&get(&server, who, &format!("/v1/instances{query}")).await, "createdBy")
@@ -200,7 +200,7 @@ async fn what_a_tenant_holds_is_counted_and_its_rest_forgotten() {
     ask(&server, &red, "PUT", "/v1/connections/a", connection).await;
     ask(&server, &red, "PUT", "/v1/secrets/a", json!({ "value": "hush" })).await;
     let order = json!({ "pack": "test", "workflow": "echo", "input": { "size": 1 } });
-    let id = ask(&server, &red, "POST", "/v1/instances", order).await.json()["id"].as_str().unwrap().to_owned();
+    let id = ask(&server, &red, "POST", "/v1/instances?wait=60", order).await.json()["id"].as_str().unwrap().to_owned();
     let held = rooms.held(&red.tenant).unwrap();
     assert_eq!(held.to_string(), "1 instances, 1 connections, 1 secrets, grants to 0 packs");
     assert!(rooms.held(&tenant("blue")).unwrap().is_nothing());
@@ -229,7 +229,7 @@ async fn a_connection_sends_the_secret_of_its_own_tenant() {
         let client = server.rooms.connections.client(&tenant(of), &name).unwrap();
         let outgoing = crate::connection::client::Outgoing {
             method: http::Method::GET,
-            target: "x".to_owned(),
+            target: "/x".to_owned(),
             headers: HeaderMap::new(),
             payload: crate::connection::client::Payload::Bytes(Bytes::new()),
             timeout: None,
