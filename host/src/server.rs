@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::edge::Hosts;
+use crate::api::front::Settings;
+use crate::api::replays::Replays;
 use crate::api::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -27,6 +29,7 @@ use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -90,7 +93,9 @@ pub async fn run(
 /// All rooms, open.
 pub struct Server {
     rooms: Arc<Rooms>,
-    hosts: Hosts,
+    settings: Settings,
+    replays: Arc<Replays>,
+    drain: Duration,
     /// Held until everything else is closed.
     lock: File,
 }
@@ -122,19 +127,24 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.settings());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, CancellationToken::new());
-        Ok(Self { rooms, hosts: hosts(address, config), lock })
+        let rooms =
+            Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
+        let (hosts, requests) = (hosts(address, config), &config.requests);
+        let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
+        Ok(Self { rooms, settings, replays, drain: requests.drain.0, lock })
     }
 
     /// Answers requests until `shutdown` ends; then stops taking them, ends waits and event streams, and stops the
     /// instances where they stand. They go on when the server is started again.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let Self { rooms, hosts, lock } = self;
+        let Self { rooms, settings, replays, drain, lock } = self;
         let stopping = rooms.stopping.clone();
-        let router = api::router(rooms.clone(), hosts);
-        let serving = api::serve::serve(listener, router, stopping.clone());
+        let router = api::router(rooms.clone(), settings, replays);
+        let serving = api::serve::serve(listener, router, stopping.clone(), drain);
         let stop = async {
             shutdown.await;
             tracing::info!("stopping");
@@ -160,6 +170,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -167,7 +178,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),

@@ -67,7 +67,7 @@ pub struct What {
             content_type = "text/event-stream"),
         (status = 204, description = "The instance has ended and everything was received."),
         (status = 404, description = "`unknown-instance`."),
-        (status = 503, description = "`busy`: 400 streams are open."),
+        (status = 503, description = "`busy`: as many streams are open as the server takes."),
     ))]
 pub async fn follow_instance(
     State(rooms): State<Arc<Rooms>>,
@@ -89,7 +89,7 @@ pub async fn follow_instance(
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(What), responses(
     (status = 200, description = "Events named `record`, `progress` and `log`, or `cloudevent`, without `id`; `data` is \
         JSON.", body = String, content_type = "text/event-stream"),
-    (status = 503, description = "`busy`: 400 streams are open."),
+    (status = 503, description = "`busy`: as many streams are open as the server takes."),
 ))]
 pub async fn follow_all(
     State(rooms): State<Arc<Rooms>>,

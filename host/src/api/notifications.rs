@@ -235,7 +235,7 @@ pub async fn count_notifications(
     responses(
         (status = 200, description = "Events named `notification`; `data` is JSON, `id` its `number`.", body = String,
             content_type = "text/event-stream"),
-        (status = 503, description = "`busy`: 400 streams are open."),
+        (status = 503, description = "`busy`: as many streams are open as the server takes."),
     ))]
 pub async fn follow_notifications(
     State(rooms): State<Arc<Rooms>>,

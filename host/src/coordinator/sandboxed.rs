@@ -240,7 +240,14 @@ mod tests {
         let handle = Coordinator::start(Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
-            programs: Arc::new(InstalledPrograms(rooms.catalog.clone())),
+            programs: Arc::new(InstalledPrograms {
+                catalog: rooms.catalog.clone(),
+                services: crate::service::Services::new(
+                    journal.clone(),
+                    rooms.catalog.clone(),
+                    Arc::new(crate::clock::SystemClock),
+                ),
+            }),
             perform: Arc::new(rooms),
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
@@ -253,7 +260,19 @@ mod tests {
         let (version, service, name, idempotency_key) = (None, None, None, None);
         let (tenant, created_by) = (crate::model::TenantName::standard(), None);
         let input = json!({});
-        let start = Start { pack, version, workflow, service, name, input, idempotency_key, tenant, created_by };
+        let start = Start {
+            pack,
+            version,
+            workflow,
+            service,
+            name,
+            input,
+            idempotency_key,
+            tenant,
+            created_by,
+            rerun_of: None,
+            asked: None,
+        };
         let id = handle.start(start).await.unwrap().summary.id;
         let summary = handle.wait(id, SignedDuration::from_secs(60)).await.unwrap();
         assert_eq!(summary.output, Some(json!({ "got": "***" })), "{:?}", summary.error);

@@ -12,11 +12,11 @@ use super::runner::{Runner, publish, retire};
 use super::store::{self, StartRow};
 use super::view::InstanceSummary;
 use super::{ProgramError, Resolved, Shared, index, locked};
+use crate::definition::schema;
 use crate::journal::{Batch, CommitError, Expectation, StoreError, keys, row};
 use crate::machine::next::{self, Event};
 use crate::machine::record::{Created, Parent, Record, Stamped};
 use crate::machine::state::State;
-use crate::machine::values;
 use crate::model::{InstanceId, Json, PackName, ServiceName, TenantName, WorkflowName};
 
 /// What is to be started.
@@ -40,6 +40,11 @@ pub struct Start {
     pub tenant: TenantName,
     /// Who starts it, as [`crate::model::Principal::subject`].
     pub created_by: Option<String>,
+    /// The instance that this one runs again.
+    pub rerun_of: Option<InstanceId>,
+    /// The input as it was asked for, where `input` was completed since: what an idempotency key stands for does not
+    /// change with what it is completed by.
+    pub asked: Option<Json>,
 }
 
 /// An instance that was started, by this call or by an earlier one with the same key.
@@ -86,6 +91,9 @@ impl From<ProgramError> for StartError {
     }
 }
 
+/// What the task of a parent begins with that recommended the instance and does not run it.
+pub(super) const FOLLOW_UPS: &str = "follow-ups/";
+
 /// A caller's key and what it asked for.
 struct Key {
     hash: [u8; 32],
@@ -118,7 +126,7 @@ pub(super) async fn start_child(
 }
 
 /// An absent input is `{}`.
-fn given(input: Json) -> Json {
+pub(super) fn given(input: Json) -> Json {
     if input.is_null() { Json::Object(serde_json::Map::new()) } else { input }
 }
 
@@ -148,8 +156,9 @@ async fn started(
     }
     let Resolved { program, version } =
         shared.programs.resolve(&start.pack, start.version.as_ref(), &start.workflow)?;
-    if let Some(schema) = program.frame.input_schema {
-        let violations = values::violations(&program.schema(schema).validator, &start.input);
+    if let Some(id) = program.frame.input_schema {
+        let validator = &program.schema(id).validator;
+        let violations = schema::violations(validator, &start.input, schema::VIOLATIONS_MAX);
         if !violations.is_empty() {
             return Err(StartError::InvalidInput(violations));
         }
@@ -167,6 +176,7 @@ async fn started(
         parent,
         tenant: start.tenant,
         created_by: start.created_by,
+        rerun_of: start.rerun_of,
     };
     let birth = Birth::new(shared, created, program);
     birth.commit(shared, key).await
@@ -225,6 +235,9 @@ impl Birth {
         let summary = &mut self.summary;
         let id = summary.id;
         let mut batch = store::append(Batch::default(), id, &self.records);
+        if let Some(first) = summary.parent.as_ref().filter(|parent| parent.task.starts_with(FOLLOW_UPS)) {
+            batch = batch.put(keys::follow_up(first.instance, id), Bytes::new());
+        }
         if let Some(key) = key {
             let start = StartRow { instance: id, request: key.request.clone() };
             let place = keys::start(&key.hash);
@@ -271,7 +284,11 @@ impl Key {
             Some(service) => serde_json::json!([service]),
             None => serde_json::json!([start.pack, start.version, start.workflow]),
         };
-        let asked = serde_json::json!([what, start.name, sorted(&start.input)]);
+        let input = given(start.asked.as_ref().unwrap_or(&start.input).clone());
+        let mut asked = serde_json::json!([what, start.name, sorted(&input)]);
+        if let (Some(again), Json::Array(asked)) = (start.rerun_of, &mut asked) {
+            asked.push(serde_json::json!({ "rerunOf": again }));
+        }
         let request = hex::encode(Sha256::digest(asked.to_string()));
         let hash = match start.tenant.is_standard() {
             true => Sha256::digest(key),

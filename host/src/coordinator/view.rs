@@ -95,6 +95,10 @@ pub struct InstanceSummary {
     /// Who started it; absent where nobody in particular did, such as a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+    /// The instance that this one runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub rerun_of: Option<InstanceId>,
     /// Where it stands.
     pub status: Status,
     /// Whether cancelling was asked for and is under way.

@@ -28,17 +28,32 @@
 //! | `o` | number of the outbox (8 bytes, big-endian) | an event on its way to the sinks |
 //! | `w` | SHA-256 of a sink's URL | the number up to which the sink has everything |
 //! | `t` | pack name, NUL, workflow name | how far a workflow's schedule is |
+//! | `y` | `s`, tenant, NUL, service name | a service made over the interface |
+//! | `y` | `o`, tenant, NUL, service name | empty: this pack's service is switched off in the tenant |
+//! | `y` | `t`, tenant, NUL, schedule name | a schedule made over the interface, and how far it is |
+//! | `y` | `p`, pack name, NUL, workflow name | empty: this workflow's own schedule is switched off |
+//! | `y` | `f`, instance id, instance id | empty: the second was ordered because the first recommended it |
 //! | `u` | `n`, number (8 bytes, big-endian) | a notification |
 //! | `u` | `i`, notification id (16 bytes) | the notification's number |
 //! | `u` | `s`, SHA-256 of scope, origin and recipients | the id of the notification of this scope |
 //! | `u` | `r`, notification id, user | what a user did with it: read, saved |
 //! | `u` | `k`, SHA-256 of a deduplication key | what was told under it |
 //! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
+//! | `f` | `k`, SHA-256 of caller and idempotency key | the answer that the first request got |
+//! | `f` | `t`, milliseconds (8 bytes, big-endian), that SHA-256 | empty: when that was |
+//! | `I` | `t`, tenant | a tenant |
+//! | `I` | `k`, tenant, NUL, token name | an API token, without the token itself |
+//! | `I` | `u`, tenant, NUL, token name | when the token was used last |
+//! | `I` | `a`, number (8 bytes, big-endian) | an entry of the audit log |
+//! | `I` | `h` | the head of the audit log, signed |
+//! | `I` | `c` | where the audit log was cut, signed |
 
 use sha2::{Digest as _, Sha256};
 
 use super::Key;
-use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, TenantName, WorkflowName};
+use crate::model::{
+    ConnectionName, InstanceId, PackName, ScheduleName, SecretName, ServiceName, TenantName, TokenName, WorkflowName,
+};
 
 /// Bytes of a property's digest: enough that no two properties are ever the same, and half of the key.
 const PROPERTY_BYTES: usize = 16;
@@ -272,6 +287,83 @@ pub fn schedules() -> Key {
     key(b't', &[])
 }
 
+/// A service that a tenant made.
+pub fn own_service(tenant: &TenantName, name: &ServiceName) -> Key {
+    key(b'y', &[b"s", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// The services that a tenant made.
+pub fn own_services(tenant: &TenantName) -> Key {
+    key(b'y', &[b"s", tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The mark of a pack's service that a tenant switched off.
+pub fn service_off(tenant: &TenantName, name: &ServiceName) -> Key {
+    key(b'y', &[b"o", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// A schedule that a tenant made.
+pub fn own_schedule(tenant: &TenantName, name: &ScheduleName) -> Key {
+    key(b'y', &[b"t", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// The schedules that a tenant made.
+pub fn own_schedules(tenant: &TenantName) -> Key {
+    key(b'y', &[b"t", tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The schedules that all tenants made.
+pub fn all_own_schedules() -> Key {
+    key(b'y', &[b"t"])
+}
+
+/// The mark of a workflow whose own schedule is switched off.
+pub fn schedule_off(pack: &PackName, workflow: &WorkflowName) -> Key {
+    key(b'y', &[b"p", pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
+}
+
+/// The marks of all workflows whose own schedules are switched off.
+pub fn schedules_off() -> Key {
+    key(b'y', &[b"p"])
+}
+
+/// The pack and the workflow in a key of [`schedule`] or [`schedule_off`], its kind left out.
+pub fn place_of(parts: &[u8]) -> Option<(PackName, WorkflowName)> {
+    let (pack, workflow) = std::str::from_utf8(parts).ok()?.split_once('\0')?;
+    Some((PackName::parse(pack).ok()?, WorkflowName::parse(workflow).ok()?))
+}
+
+/// That one instance was ordered because another one recommended it.
+pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
+    key(b'y', &[b"f", first.0.as_bytes(), then.0.as_bytes()])
+}
+
+/// What was ordered because an instance recommended it.
+pub fn follow_ups(first: InstanceId) -> Key {
+    key(b'y', &[b"f", first.0.as_bytes()])
+}
+
+/// The answer that was given under an idempotency key.
+pub fn replay(sha256: &[u8; 32]) -> Key {
+    key(b'f', &[b"k", sha256])
+}
+
+/// When that answer was given.
+pub fn replay_age(millis: u64, sha256: &[u8; 32]) -> Key {
+    key(b'f', &[b"t", &millis.to_be_bytes(), sha256])
+}
+
+/// When all such answers were given, the oldest first.
+pub fn replay_ages() -> Key {
+    key(b'f', &[b"t"])
+}
+
+/// The time and the hash of such a key.
+pub fn replay_of_age(key: &[u8]) -> Option<(u64, [u8; 32])> {
+    let (millis, hash) = key.strip_prefix(b"ft")?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*millis), hash.try_into().ok()?))
+}
+
 /// A notification.
 pub fn notification(number: u64) -> Key {
     key(b'u', &[b"n", &number.to_be_bytes()])
@@ -333,6 +425,51 @@ pub fn number_of(key: &[u8]) -> Option<u64> {
 pub fn instance_of(key: &[u8]) -> Option<InstanceId> {
     let start = key.len().checked_sub(16)?;
     uuid::Uuid::from_slice(&key[start..]).ok().map(InstanceId)
+}
+
+/// A tenant.
+pub fn tenant(name: &TenantName) -> Key {
+    key(b'I', &[b"t", name.as_str().as_bytes()])
+}
+
+/// All tenants.
+pub fn tenants() -> Key {
+    key(b'I', &[b"t"])
+}
+
+/// An API token.
+pub fn token(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"k", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// All API tokens.
+pub fn tokens() -> Key {
+    key(b'I', &[b"k"])
+}
+
+/// When an API token was used last.
+pub fn token_use(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"u", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// An entry of the audit log.
+pub fn audit_entry(number: u64) -> Key {
+    key(b'I', &[b"a", &number.to_be_bytes()])
+}
+
+/// The audit log, the oldest entry first.
+pub fn audit_entries() -> Key {
+    key(b'I', &[b"a"])
+}
+
+/// The head of the audit log.
+pub fn audit_head() -> Key {
+    key(b'I', &[b"h"])
+}
+
+/// Where the audit log was cut.
+pub fn audit_cut() -> Key {
+    key(b'I', &[b"c"])
 }
 
 #[cfg(test)]

@@ -488,6 +488,24 @@ impl Catalog {
         })
     }
 
+    /// The pack that has a workflow, in the version or its latest. Nothing is compiled.
+    ///
+    /// # Errors
+    /// There is none; the text says what there is.
+    pub fn find_workflow(
+        &self,
+        name: &PackName,
+        version: Option<&semver::Version>,
+        workflow: &WorkflowName,
+    ) -> Result<Arc<Pack>, CatalogError> {
+        let pack = self.find(name, version)?;
+        if pack.workflows.contains_key(workflow) {
+            return Ok(pack);
+        }
+        let (version, known) = (&pack.manifest.version, names(pack.workflows.keys()));
+        Err(CatalogError::NotFound(format!("pack `{name}` {version} has no workflow `{workflow}`; it has {known}")))
+    }
+
     /// The folder of an installed pack, for messages.
     pub fn folder(&self, pack: &Pack) -> PathBuf {
         self.store.folder(pack.digest)

@@ -127,6 +127,8 @@ impl Client {
             idempotency_key: Some("the order".to_owned()),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         })
     }
 

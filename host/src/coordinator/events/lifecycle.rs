@@ -273,6 +273,7 @@ mod tests {
             parent: None,
             tenant: Default::default(),
             created_by: None,
+            rerun_of: None,
         }))
     }
 

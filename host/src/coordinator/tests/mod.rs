@@ -202,6 +202,8 @@ pub(super) fn order(input: Json) -> Start {
         idempotency_key: None,
         tenant: TenantName::standard(),
         created_by: None,
+        rerun_of: None,
+        asked: None,
     }
 }
 
