@@ -12,6 +12,7 @@ mod posting;
 mod refused;
 mod soda;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;
