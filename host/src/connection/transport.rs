@@ -106,7 +106,7 @@ pub struct Incoming {
 ///
 /// # Errors
 /// The certificates are not PEM or not certificates; the text says so.
-pub(super) fn client(ca: Option<&str>, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwest::Client, String> {
+pub(crate) fn client(ca: Option<&str>, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(ca)?)
         // One exchange a connection: its flow is TCP's own, and abandoning it disturbs no other.

@@ -41,6 +41,8 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
         idempotency_key: None,
         tenant: summary.tenant,
         created_by: summary.created_by,
+        rerun_of: None,
+        asked: None,
     };
     match with_context(shared, id, plain, context.as_deref()).await {
         Ok(()) => Ok(()),

@@ -5,13 +5,19 @@ use super::catalog::Catalog;
 use super::grants::{Grants, WrongGrant};
 use super::manifest::ConnectionKind;
 use crate::connection::Connections;
-use crate::model::{ConnectionName, PackName};
+use crate::model::{ConnectionName, PackName, TenantName};
 
 impl Catalog {
     /// The granted connections that are of another kind than every installed version of the pack asks for.
-    pub fn wrong_kinds(&self, pack: &PackName, grants: &Grants, connections: &Connections) -> Vec<WrongGrant> {
+    pub fn wrong_kinds(
+        &self,
+        tenant: &TenantName,
+        pack: &PackName,
+        grants: &Grants,
+        connections: &Connections,
+    ) -> Vec<WrongGrant> {
         let versions = self.versions(pack);
-        let is_mail = |name: &ConnectionName| connections.get(name).map(|connection| connection.mail.is_some());
+        let is_mail = |name: &ConnectionName| connections.get(tenant, name).map(|connection| connection.mail.is_some());
         let wrong = |(asked, granted): (&ConnectionName, &ConnectionName)| {
             let is_mail = is_mail(granted)?;
             let mut kinds = versions.iter().filter_map(|pack| pack.manifest.connections.get(asked)).map(|it| it.kind);

@@ -16,7 +16,7 @@ use lettre::message::Mailbox;
 use tokio::sync::Semaphore;
 
 use super::declaration::{Authentication, Connection};
-use super::secrets::SecretStore;
+use super::secrets::Secrets;
 use super::transport::StandIn;
 use crate::model::ConnectionName;
 use crate::notification::Severity;
@@ -100,7 +100,7 @@ pub struct Mailer {
     from: Mailbox,
     server: smtp::Server,
     timeout: Duration,
-    secrets: SecretStore,
+    secrets: Secrets,
     authentication: Authentication,
     places: Arc<Semaphore>,
     /// When the messages of the last hour were handed over. Begins anew with the server and with each change of the
@@ -119,7 +119,7 @@ impl Mailer {
         name: &ConnectionName,
         declaration: &Connection,
         settings: &MailSettings,
-        secrets: SecretStore,
+        secrets: Secrets,
         places: Arc<Semaphore>,
     ) -> Result<Self, String> {
         let from = settings.from.parse().map_err(|_| "write `mail.from` as an address".to_owned())?;

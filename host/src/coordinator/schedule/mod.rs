@@ -2,7 +2,8 @@
 //! of them. A fire is a start whose idempotency key says what it is for, and only then does the schedule's row move on;
 //! so a crash in between repeats the same start and not another.
 //!
-//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was.
+//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was. Schedules of packs run in
+//! the tenant `default` and hear its events.
 
 mod listening;
 #[cfg(test)]
@@ -228,6 +229,8 @@ impl Scheduler {
             idempotency_key: Some(format!("schedule/{pack}/{workflow}/{what}")),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         };
         match start::start(&self.shared, start).await {
             Ok(started) => Some(Some(started.summary.id)),
@@ -276,7 +279,7 @@ impl Scheduler {
                 return Ok(());
             }
             let arrivals;
-            (arrivals, seen) = self.shared.mail.read(seen, newest, Timestamp::MIN)?;
+            (arrivals, seen) = self.shared.mail.read(&TenantName::standard(), seen, newest, Timestamp::MIN)?;
             for arrival in &arrivals {
                 if !self.offer(arrival).await? {
                     return Ok(());

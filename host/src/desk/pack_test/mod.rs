@@ -201,6 +201,8 @@ impl Tested {
             idempotency_key: Some("order".to_owned()),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         }
     }
 

@@ -210,6 +210,7 @@ impl Performer {
         let hosts = uses.hosts.clone();
         let allowed = Allowed {
             pack: self.bench.manifest.name.clone(),
+            tenant: attempt.tenant.clone(),
             connections: self.connections(uses, &call),
             hosts: Arc::new(move |url| hosts.iter().any(|pattern| pattern.matches(url)).then(|| url.clone())),
             secrets: itself(&uses.secrets),
