@@ -12,6 +12,7 @@ pub mod compress;
 pub mod connections;
 pub mod cors;
 pub mod diagrams;
+pub mod docs;
 pub mod edge;
 pub mod events;
 pub mod extract;
