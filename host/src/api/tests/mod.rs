@@ -12,7 +12,9 @@ mod notifications;
 mod people;
 mod posting;
 mod refused;
+mod soda;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;
