@@ -200,7 +200,8 @@ fn in_tenant(rooms: &Rooms, asked: &Asked, headers: &HeaderMap, person: &Person)
         person = rooms.identity.in_tenant(person, named)?;
     }
     if let Some(named) = asked.tenant_of_path() {
-        person = rooms.identity.in_tenant(person, &named)?;
+        let meant = rooms.soda.settings().tenant(&named).map_or(named, String::from);
+        person = rooms.identity.in_tenant(person, &meant)?;
     }
     Ok(person)
 }
