@@ -18,8 +18,9 @@ use utoipa_axum::routes;
 use super::problem;
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list, instances,
-    notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, webhooks, workflows,
+    about, audit, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list,
+    instances, notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, tenants, tokens,
+    webhooks, whoami, workflows,
 };
 
 #[derive(OpenApi)]
@@ -41,6 +42,7 @@ use super::{
         (name = "secrets", description = "Write-only values that connections use."),
         (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
             Errors are JSON texts or `{code, message}`."),
+        (name = "people", description = "Tenants, API tokens, who one is, and the audit log."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -100,6 +102,14 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(notifications::get_notification, notifications::delete_notification))
         .routes(routes!(backstage::post_notification))
         .routes(routes!(backstage::post_notification_long))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::get_token, tokens::revoke_token))
+        .routes(routes!(tenants::list_tenants))
+        .routes(routes!(tenants::get_tenant, tenants::put_tenant, tenants::delete_tenant))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))
