@@ -12,6 +12,7 @@ pub mod compress;
 pub mod connections;
 pub mod cors;
 pub mod diagrams;
+pub mod docs;
 pub mod edge;
 pub mod events;
 pub mod extract;
@@ -40,6 +41,7 @@ pub mod secrets;
 pub mod select;
 pub mod serve;
 pub mod services;
+pub mod soda;
 pub mod tags;
 pub mod tasks;
 pub mod template;
@@ -62,12 +64,13 @@ pub fn router(rooms: Arc<Rooms>, settings: Settings, replays: Arc<Replays>) -> R
     let routes = openapi::router().with_state(rooms).fallback(async || problem::unknown_route());
     let operations = Operations::of(&openapi::as_written());
     let front = Front::new(routes.clone(), operations, replays, settings.rate);
-    routes
+    let router = routes
         .layer(from_fn_with_state(front.clone(), represent::represent))
         .layer(from_fn_with_state(front.clone(), replays::once))
         .layer(from_fn_with_state(front, rates::limit))
         .layer(from_fn_with_state(Edge::new(settings), edge::edge))
-        .layer(from_fn(compress::compress))
+        .layer(from_fn(compress::compress));
+    soda::tolerant(router)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod layers;
 mod notifications;
 mod posting;
 mod refused;
+mod soda;
 mod stored;
 mod tenants;
 mod webhooks;

@@ -200,6 +200,7 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
 async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
     use crate::connection::Connections;
     use crate::connection::secrets::SecretStore;
+    use crate::model::TenantName;
     use crate::pack::grants::Grants;
     let bench = Bench::new();
     let catalog = bench.open();
@@ -212,12 +213,12 @@ async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
     let mail = serde_json::json!({"baseUrl": "smtp://mail.example", "mail": {"from": "a@mail.example"}});
     for (name, declaration) in [("mailer", mail), ("api", serde_json::json!({"baseUrl": "https://api.example"}))] {
         let name = crate::model::ConnectionName::parse(name).unwrap();
-        connections.put(&Default::default(), &name, serde_json::from_value(declaration).unwrap()).await.unwrap();
+        connections.put(&TenantName::standard(), &name, serde_json::from_value(declaration).unwrap()).await.unwrap();
     }
     let check = |post: &str, web: &str, expected: &[&str]| {
         let grants = serde_json::json!({"connections": {"post": post, "web": web}});
         let grants: Grants = serde_json::from_value(grants).unwrap();
-        let wrong = catalog.wrong_kinds(&Default::default(), &name("a"), &grants, &connections);
+        let wrong = catalog.wrong_kinds(&TenantName::standard(), &name("a"), &grants, &connections);
         let told: Vec<_> = wrong.iter().map(|wrong| wrong.reason.as_str()).collect();
         assert_eq!(told.len(), expected.len(), "{told:?}");
         assert!(told.iter().zip(expected).all(|(told, expected)| told.contains(expected)), "{told:?}");
