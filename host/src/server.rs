@@ -133,6 +133,7 @@ impl Server {
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let rooms =
             Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
+        rooms.soda.configure(config.soda.settings());
         let (hosts, requests) = (hosts(address, config), &config.requests);
         let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
         Ok(Self { rooms, settings, replays, drain: requests.drain.0, lock })

@@ -32,12 +32,15 @@ pub mod problem;
 pub mod rates;
 pub mod replays;
 pub mod represent;
+pub mod reruns;
 pub mod rooms;
+pub mod schedules;
 pub mod schemas;
 pub mod secrets;
 pub mod select;
 pub mod serve;
 pub mod services;
+pub mod soda;
 pub mod tags;
 pub mod tasks;
 pub mod template;
@@ -60,12 +63,13 @@ pub fn router(rooms: Arc<Rooms>, settings: Settings, replays: Arc<Replays>) -> R
     let routes = openapi::router().with_state(rooms).fallback(async || problem::unknown_route());
     let operations = Operations::of(&openapi::as_written());
     let front = Front::new(routes.clone(), operations, replays, settings.rate);
-    routes
+    let router = routes
         .layer(from_fn_with_state(front.clone(), represent::represent))
         .layer(from_fn_with_state(front.clone(), replays::once))
         .layer(from_fn_with_state(front, rates::limit))
         .layer(from_fn_with_state(Edge::new(settings), edge::edge))
-        .layer(from_fn(compress::compress))
+        .layer(from_fn(compress::compress));
+    soda::tolerant(router)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
     about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instance_list, instances,
-    notifications, packs, schemas, secrets, services, tasks, webhooks, workflows,
+    notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -30,11 +30,14 @@ use super::{
     tags(
         (name = "packs", description = "Installable packs and what they may use."),
         (name = "catalogue", description = "What may be ordered or started."),
+        (name = "schedules", description = "What starts by itself."),
         (name = "instances", description = "Runs of workflows."),
         (name = "events", description = "Live events."),
         (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
+        (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
+            Errors are JSON texts or `{code, message}`."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -64,6 +67,16 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(instances::suspend_instance))
         .routes(routes!(instances::resume_instance))
         .routes(routes!(instances::retry_instance))
+        .routes(routes!(reruns::prefill_instance))
+        .routes(routes!(reruns::rerun_instance))
+        .routes(routes!(schedules::list_schedules, schedules::create_schedule))
+        .routes(routes!(
+            schedules::get_schedule,
+            schedules::put_schedule,
+            schedules::patch_schedule,
+            schedules::delete_schedule
+        ))
+        .routes(routes!(schedules::run_schedule))
         .routes(routes!(follow_ups::list_follow_ups))
         .routes(routes!(follow_ups::order_follow_up))
         .routes(routes!(diagrams::draw_instance))
@@ -88,6 +101,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
+        .merge(soda::router())
         .split_for_parts();
     (router, document)
 }
@@ -129,6 +143,9 @@ fn with_problems(mut document: Document) -> Document {
 }
 
 fn add_problems(operation: &mut Operation) {
+    if soda::is_of(operation) {
+        return soda::add_refusals(operation);
+    }
     let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response

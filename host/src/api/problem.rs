@@ -2,7 +2,7 @@
 //! a text; the rooms know nothing of HTTP. `problems.md` describes each type and is served at `/problems/{name}`.
 //! A [`Problem`] becomes a body only in `edge.rs`, which knows the request's path and identifier.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -414,13 +414,20 @@ impl Problem {
         let document = self.document(path, request_id);
         let body = serde_json::to_vec(&document).expect("a problem document has only text and numbers");
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
+        response.headers_mut().extend(self.headers());
         response
+    }
+
+    /// The headers that go with it, in whichever form it is told.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
+        headers
     }
 
     fn document(&self, path: &str, request_id: &str) -> Document {

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use super::serve::followers_max;
+use super::soda::Soda;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
@@ -37,6 +38,8 @@ pub struct Rooms {
     pub notifications: Arc<AllNotifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
+    /// What SODA's interface keeps in memory.
+    pub soda: Soda,
     followers: Arc<Semaphore>,
     installs: Arc<Semaphore>,
 }
@@ -62,6 +65,7 @@ impl Rooms {
             coordinator,
             notifications,
             stopping,
+            soda: Soda::default(),
             followers,
             installs,
         })

@@ -19,9 +19,13 @@ use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
 use crate::machine::record::{Parent, Record, Stamped};
 use crate::model::{InstanceId, Json, PackName, Principal, TenantName};
+use crate::note::Notes;
 
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
 const DELETED_AT_ONCE: usize = 500;
+
+/// So many follow-ups of one instance are told.
+const FOLLOW_UPS_MAX: usize = 1000;
 
 /// The engine, for everybody outside.
 #[derive(Clone)]
@@ -102,8 +106,23 @@ impl Handle {
         follows: InstanceId,
         recommended: &str,
     ) -> Result<Started, StartError> {
-        let task = format!("follow-ups/{recommended}");
+        let task = format!("{}{recommended}", start::FOLLOW_UPS);
         start::start_after(&self.0, start, Parent { instance: follows, task, detached: true }).await
+    }
+
+    /// What was ordered because an instance recommended it, by what it was recommended as, the oldest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn ordered_after(&self, id: InstanceId) -> Result<Vec<(String, InstanceId)>, InstanceError> {
+        let rows = self.0.journal.scan(Scan::prefix(keys::follow_ups(id), FOLLOW_UPS_MAX))?;
+        let mut found = Vec::new();
+        for then in rows.iter().filter_map(|row| keys::instance_of(&row.key)) {
+            let parent = self.0.summary(then)?.and_then(|summary| summary.parent);
+            let task = parent.and_then(|parent| parent.task.strip_prefix(start::FOLLOW_UPS).map(str::to_owned));
+            found.extend(task.map(|task| (task, then)));
+        }
+        Ok(found)
     }
 
     /// An instance at a glance, with what it waits for at the moment.
@@ -256,10 +275,17 @@ impl Handle {
             Some(_) => {}
             None => self.delete_key(id).await?,
         }
-        for prefix in [keys::history(id), keys::logs(id)] {
+        for prefix in [keys::history(id), keys::logs(id), keys::follow_ups(id)] {
             self.delete_all(prefix).await?;
         }
-        let mut batch = Batch::default().delete(keys::instance(id)).delete(keys::active(id)).delete(keys::snapshot(id));
+        let mut batch = Batch::default()
+            .delete(keys::instance(id))
+            .delete(keys::active(id))
+            .delete(keys::snapshot(id))
+            .delete(keys::instance_note(id));
+        if let Some(parent) = &summary.parent {
+            batch = batch.delete(keys::follow_up(parent.instance, id));
+        }
         // What memory shows of one that could not be taken up is not what its index says.
         let stored = store::summary(&*self.0.journal, id)?.unwrap_or(summary);
         batch = index::index_of(&stored).into_iter().fold(batch, Batch::delete);
@@ -366,6 +392,11 @@ impl Handle {
             || locked(&self.0.damaged)
                 .values()
                 .any(|damaged| damaged.pack.as_ref().is_some_and(|(name, exact)| name == pack && exact == version))
+    }
+
+    /// What clients of another interface keep with instances.
+    pub fn notes(&self) -> Notes {
+        Notes::new(self.0.journal.clone())
     }
 
     /// How busy it is.

@@ -32,6 +32,7 @@
 //! | `y` | `o`, tenant, NUL, service name | empty: this pack's service is switched off in the tenant |
 //! | `y` | `t`, tenant, NUL, schedule name | a schedule made over the interface, and how far it is |
 //! | `y` | `p`, pack name, NUL, workflow name | empty: this workflow's own schedule is switched off |
+//! | `y` | `n`, instance id | what clients of another interface keep with the instance |
 //! | `y` | `f`, instance id, instance id | empty: the second was ordered because the first recommended it |
 //! | `u` | `n`, number (8 bytes, big-endian) | a notification |
 //! | `u` | `i`, notification id (16 bytes) | the notification's number |
@@ -322,6 +323,17 @@ pub fn schedule_off(pack: &PackName, workflow: &WorkflowName) -> Key {
     key(b'y', &[b"p", pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
 }
 
+/// The marks of all workflows whose own schedules are switched off.
+pub fn schedules_off() -> Key {
+    key(b'y', &[b"p"])
+}
+
+/// The pack and the workflow in a key of [`schedule`] or [`schedule_off`], its kind left out.
+pub fn place_of(parts: &[u8]) -> Option<(PackName, WorkflowName)> {
+    let (pack, workflow) = std::str::from_utf8(parts).ok()?.split_once('\0')?;
+    Some((PackName::parse(pack).ok()?, WorkflowName::parse(workflow).ok()?))
+}
+
 /// That one instance was ordered because another one recommended it.
 pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
     key(b'y', &[b"f", first.0.as_bytes(), then.0.as_bytes()])
@@ -330,6 +342,11 @@ pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
 /// What was ordered because an instance recommended it.
 pub fn follow_ups(first: InstanceId) -> Key {
     key(b'y', &[b"f", first.0.as_bytes()])
+}
+
+/// What clients of another interface keep with an instance.
+pub fn instance_note(id: InstanceId) -> Key {
+    key(b'y', &[b"n", id.0.as_bytes()])
 }
 
 /// The answer that was given under an idempotency key.

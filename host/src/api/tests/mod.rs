@@ -10,7 +10,9 @@ mod layers;
 mod notifications;
 mod posting;
 mod refused;
+mod soda;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;

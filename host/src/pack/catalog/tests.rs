@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{keys, row};
+use crate::model::TenantName;
 use crate::pack::archive;
 use crate::pack::directory::Directory;
 use crate::pack::install::tests::AnyExpression;
@@ -179,8 +180,9 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
     let manifest =
         "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n";
     catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
-    let grants = |text: &str| serde_json::from_str::<Grants>(text).unwrap();
-    let wrong = catalog.put_grants(&name("a"), grants(r#"{"connections": {"backnd": "x"}, "hosts": ["h"]}"#)).await;
+    let (own, grants) = (TenantName::standard(), |text: &str| serde_json::from_str::<Grants>(text).unwrap());
+    let wrong =
+        catalog.put_grants(&own, &name("a"), grants(r#"{"connections": {"backnd": "x"}, "hosts": ["h"]}"#)).await;
     match wrong {
         Err(GrantError::Invalid(wrong)) => {
             assert_eq!(wrong.len(), 2);
@@ -188,10 +190,10 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(catalog.put_grants(&name("b"), Grants::default()).await, Err(GrantError::NotFound(_))));
+    assert!(matches!(catalog.put_grants(&own, &name("b"), Grants::default()).await, Err(GrantError::NotFound(_))));
     let right = grants(r#"{"connections": {"backend": "production"}}"#);
-    catalog.put_grants(&name("a"), right.clone()).await.unwrap();
-    assert_eq!(bench.open().grants(&name("a")), right);
+    catalog.put_grants(&own, &name("a"), right.clone()).await.unwrap();
+    assert_eq!(bench.open().grants(&own, &name("a")), right);
 }
 
 #[tokio::test]
@@ -231,7 +233,6 @@ async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
 async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_granted() {
     use crate::connection::Connections;
     use crate::connection::secrets::SecretStore;
-    use crate::model::TenantName;
     let bench = Bench::new();
     let catalog = bench.open();
     let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n\
