@@ -58,7 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capability", &["definition", "machine"]),
     ("sandbox", &["machine"]),
     ("pack", &["machine"]),
-    ("service", &["machine", "connection", "notification", "capability", "sandbox"]),
+    ("service", &["machine"]),
     ("coordinator", &[]),
     ("api", &[]),
     ("desk", &["api"]),
