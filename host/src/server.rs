@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::edge::Hosts;
+use crate::api::front::Settings;
+use crate::api::replays::Replays;
 use crate::api::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -23,7 +25,7 @@ use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings,
 use crate::definition::evaluate::Evaluate;
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -91,7 +93,9 @@ pub async fn run(
 /// All rooms, open.
 pub struct Server {
     rooms: Arc<Rooms>,
-    hosts: Hosts,
+    settings: Settings,
+    replays: Arc<Replays>,
+    drain: Duration,
     /// Held until everything else is closed.
     lock: File,
 }
@@ -112,7 +116,7 @@ impl Server {
         let packs = data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock));
         let notifications = notifications.map_err(room("the notifications"))?;
         let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {
@@ -124,20 +128,24 @@ impl Server {
             caller,
         });
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
         let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let rooms =
             Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
-        Ok(Self { rooms, hosts: hosts(address, config), lock })
+        rooms.soda.configure(config.soda.settings());
+        let (hosts, requests) = (hosts(address, config), &config.requests);
+        let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
+        Ok(Self { rooms, settings, replays, drain: requests.drain.0, lock })
     }
 
     /// Answers requests until `shutdown` ends; then stops taking them, ends waits and event streams, and stops the
     /// instances where they stand. They go on when the server is started again.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let Self { rooms, hosts, lock } = self;
+        let Self { rooms, settings, replays, drain, lock } = self;
         let stopping = rooms.stopping.clone();
-        let router = api::router(rooms.clone(), hosts);
-        let serving = api::serve::serve(listener, router, stopping.clone());
+        let router = api::router(rooms.clone(), settings, replays);
+        let serving = api::serve::serve(listener, router, stopping.clone(), drain);
         let stop = async {
             shutdown.await;
             tracing::info!("stopping");

@@ -15,7 +15,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
 use super::caller::Caller;
+use super::cors;
+use super::front::Settings;
 use super::problem::{Kind, MEDIA_TYPE, Problem};
+use super::soda::refusal::Asked;
 use crate::model::{Principal, TenantName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,7 +29,7 @@ const REQUEST_ID_CHARACTERS_MAX: usize = 64;
 /// What the layer knows.
 #[derive(Debug)]
 pub struct Edge {
-    hosts: Hosts,
+    settings: Settings,
     /// Tells the identifiers of this run from those of another.
     run: u32,
     requests: AtomicU64,
@@ -43,9 +46,9 @@ pub enum Hosts {
 }
 
 impl Edge {
-    /// A layer that answers for these hosts.
-    pub fn new(hosts: Hosts) -> Arc<Self> {
-        Arc::new(Self { hosts, run: rand::random(), requests: AtomicU64::new(0) })
+    /// A layer with these settings.
+    pub fn new(settings: impl Into<Settings>) -> Arc<Self> {
+        Arc::new(Self { settings: settings.into(), run: rand::random(), requests: AtomicU64::new(0) })
     }
 
     /// The caller's identifier where it is a plain word, else a new one.
@@ -62,11 +65,12 @@ impl Edge {
 
     fn admit(&self, request: &Request) -> Result<(), Problem> {
         let host = host_of(request);
-        if !self.hosts.answers(host.as_deref()) {
+        if !self.settings.hosts.answers(host.as_deref()) {
             return Err(misdirected(host.as_deref()));
         }
         match origin_of(request.headers()) {
-            Some(origin) if Some(&origin) != authority_of(request).as_ref() => Err(cross_origin()),
+            Some(origin) if Some(&origin) == authority_of(request).as_ref() => Ok(()),
+            Some(_) if !cors::admits(&self.settings.origins, request.headers()) => Err(cross_origin()),
             _ => Ok(()),
         }
     }
@@ -130,7 +134,11 @@ fn misdirected(host: Option<&str>) -> Problem {
 }
 
 fn cross_origin() -> Problem {
-    Problem::new(Kind::CrossOrigin, "the request's `Origin` is another site; call the API from a program instead")
+    Problem::new(
+        Kind::CrossOrigin,
+        "the request's `Origin` is another site; call the API from a program, or start the server with `--cors-origin` and \
+         that origin",
+    )
 }
 
 /// The layer itself.
@@ -139,12 +147,20 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let request_id = edge.request_id(request.headers());
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
-    let response = match edge.admit(&request) {
-        Ok(()) => caught(next.run(request)).await,
-        Err(problem) => problem.into_response(),
+    if request.extensions().get::<Caller>().is_none() {
+        request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
+    }
+    let of_soda = Asked::of(&request);
+    let admitted = edge.admit(&request);
+    let is_foreign = admitted.is_ok() && cors::admits(&edge.settings.origins, request.headers());
+    let origin = request.headers().get(header::ORIGIN).filter(|_| is_foreign).cloned();
+    let response = match (admitted, cors::preflight(&method, request.headers()).filter(|_| is_foreign)) {
+        (Err(problem), _) => problem.into_response(),
+        (Ok(()), Some(answer)) => answer,
+        (Ok(()), None) => caught(next.run(request)).await,
     };
-    let mut response = documented(response, uri.path(), &id);
+    let mut response = documented(response, of_soda, uri.path(), &id);
+    cors::allow(origin.as_ref(), &mut response);
     let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
     tracing::debug!(request_id = id, %method, path = uri.path(), status, elapsed_us, "answered");
     response.headers_mut().insert(REQUEST_ID, request_id);
@@ -163,10 +179,11 @@ async fn caught(handling: impl Future<Output = Response>) -> Response {
     }
 }
 
-/// Gives an error response its problem document.
-fn documented(mut response: Response, path: &str, request_id: &str) -> Response {
+/// Gives an error response its problem document, or what SODA has in its place.
+fn documented(mut response: Response, of_soda: Option<Asked>, path: &str, request_id: &str) -> Response {
     let carried = response.extensions_mut().remove::<Problem>();
-    let bare = || is_bare_error(&response).then(|| Problem::of_bare(&response));
+    let is_bare = is_bare_error(&response) && !(of_soda.is_some() && is_json(&response));
+    let bare = || is_bare.then(|| Problem::of_bare(&response));
     let Some(problem) = carried.or_else(bare) else { return response };
     if problem.kind.status().is_server_error() {
         let cause = problem.cause.as_deref().unwrap_or(&problem.detail);
@@ -178,7 +195,14 @@ fn documented(mut response: Response, path: &str, request_id: &str) -> Response 
             "answered with a problem of the server"
         );
     }
-    problem.render(path, request_id)
+    match of_soda {
+        Some(asked) => asked.tell(problem),
+        None => problem.render(path, request_id),
+    }
+}
+
+fn is_json(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
 }
 
 fn is_bare_error(response: &Response) -> bool {

@@ -1,4 +1,4 @@
-//! Instances: start, list, get, cancel, delete. What happens inside one is in `tasks.rs` and `events.rs`.
+//! Instances: start, get, cancel, delete. What happens inside one is in `tasks.rs` and `events.rs`.
 
 use std::sync::Arc;
 
@@ -12,11 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
-use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
-use super::rooms::{Rooms, aside};
+use super::rooms::Rooms;
 use super::services::check_sees;
-use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
+use crate::coordinator::view::InstanceSummary;
 use crate::coordinator::{Start, StartError, Started};
 use crate::model::{InstanceId, Json as Data, PackName, Principal, ServiceName, WorkflowName};
 
@@ -58,27 +57,6 @@ pub struct Wait {
     /// Seconds to wait for the instance's end, 0 to 300; it is answered as it stands then.
     #[param(minimum = 0, maximum = 300)]
     wait: Option<u64>,
-}
-
-/// Which instances to list.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Which {
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<Status>,
-    /// Only of this service.
-    #[param(value_type = Option<String>)]
-    service: Option<ServiceName>,
-    /// Only of this workflow.
-    #[param(value_type = Option<String>)]
-    workflow: Option<WorkflowName>,
-    /// Items on the page, 1 to 200; by default 50.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<usize>,
-    /// The `next` of the page before.
-    cursor: Option<String>,
 }
 
 /// Starts an instance. It exists, durably, when this is answered.
@@ -128,22 +106,6 @@ pub(super) async fn answer(rooms: &Rooms, started: Started, wait: SignedDuration
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
     Ok((status, [(header::LOCATION, location)], Json(summary)).into_response())
-}
-
-/// Lists instances, newest first.
-#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(Which), responses(
-    (status = 200, description = "One page. It may be short, or empty, although there is a next one.",
-        body = List<InstanceSummary>),
-))]
-pub async fn list_instances(
-    State(rooms): State<Arc<Rooms>>,
-    InQuery(which): InQuery<Which>,
-) -> Result<Json<List<InstanceSummary>>, Problem> {
-    let limit = list::limit(which.limit)?;
-    let filter = InstanceFilter { status: which.status, service: which.service, workflow: which.workflow };
-    let coordinator = rooms.coordinator.clone();
-    let page = aside(move || coordinator.instances(&filter, limit, which.cursor.as_deref())).await?;
-    Ok(Json(List { items: page.items, next: page.next }))
 }
 
 /// Tells where an instance stands.

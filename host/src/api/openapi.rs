@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
-    reruns, schedules, schemas, secrets, services, tasks, webhooks, workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instance_list, instances,
+    notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -36,6 +36,8 @@ use super::{
         (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
+        (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
+            Errors are JSON texts or `{code, message}`."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -59,7 +61,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(workflows::get_workflow))
         .routes(routes!(diagrams::draw_workflow))
         .routes(routes!(schemas::get_workflow_schema))
-        .routes(routes!(instances::list_instances, instances::start_instance))
+        .routes(routes!(instance_list::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
         .routes(routes!(instances::suspend_instance))
@@ -99,8 +101,9 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
+        .merge(soda::router())
         .split_for_parts();
-    (router, with_problems(document))
+    (router, document)
 }
 
 /// The routes.
@@ -108,9 +111,14 @@ pub fn router() -> Router<Arc<Rooms>> {
     described().0
 }
 
-/// The document.
-pub fn document() -> Document {
+/// The document of what the handlers do themselves.
+pub fn as_written() -> Document {
     described().1
+}
+
+/// The whole document: with what the layers do for every route.
+pub fn document() -> Document {
+    with_problems(as_written())
 }
 
 /// Gives this document.
@@ -135,6 +143,9 @@ fn with_problems(mut document: Document) -> Document {
 }
 
 fn add_problems(operation: &mut Operation) {
+    if soda::is_of(operation) {
+        return soda::add_refusals(operation);
+    }
     let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response

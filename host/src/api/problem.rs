@@ -2,7 +2,7 @@
 //! a text; the rooms know nothing of HTTP. `problems.md` describes each type and is served at `/problems/{name}`.
 //! A [`Problem`] becomes a body only in `edge.rs`, which knows the request's path and identifier.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ use crate::service::OrderError;
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Errors in one document, at most: enough to work through, and a hostile body can't make a large answer.
-const FAULTS_MAX: usize = 100;
+pub const FAULTS_MAX: usize = 100;
 
 /// The kinds of problems. Each has a stable name, one status and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +73,8 @@ pub enum Kind {
     UnknownSchedule,
     /// The route exists, but not with this method.
     MethodNotAllowed,
+    /// The route does not answer in a form that the client accepts.
+    NotAcceptable,
     /// The body came too slowly.
     RequestTimeout,
     /// This version is installed with other content, or a service of its name is another pack's.
@@ -101,14 +103,20 @@ pub enum Kind {
     InstanceSuspended,
     /// The workflow is installed and cannot be used, or not installed any more.
     WorkflowNotAtHand,
+    /// A request with the same `Idempotency-Key` is under way.
+    IdempotencyKeyInUse,
     /// Somebody changed the same thing at the same time.
     Conflict,
+    /// What `If-Match` or `If-None-Match` says does not hold.
+    PreconditionFailed,
     /// The body is too large.
     BodyTooLarge,
     /// The body is of a type the route does not take.
     UnsupportedMediaType,
     /// The request was meant for another host.
     MisdirectedRequest,
+    /// The caller sends too many requests.
+    RateLimited,
     /// Our fault.
     Internal,
     /// Too much is under way.
@@ -121,7 +129,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 49] = [
         Self::MalformedJson,
         Self::MalformedYaml,
         Self::BrokenBody,
@@ -145,6 +153,7 @@ impl Kind {
         Self::UnknownNotification,
         Self::UnknownSchedule,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::RequestTimeout,
         Self::PackConflict,
         Self::PackInUse,
@@ -159,10 +168,13 @@ impl Kind {
         Self::InstanceEnded,
         Self::InstanceSuspended,
         Self::WorkflowNotAtHand,
+        Self::IdempotencyKeyInUse,
         Self::Conflict,
+        Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::MisdirectedRequest,
+        Self::RateLimited,
         Self::Internal,
         Self::Busy,
         Self::Stopping,
@@ -211,6 +223,7 @@ impl Kind {
             Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
             Self::UnknownSchedule => ("unknown-schedule", 404, "There is no such schedule"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
+            Self::NotAcceptable => ("not-acceptable", 406, "The route does not answer in an accepted form"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
@@ -225,10 +238,15 @@ impl Kind {
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
             Self::InstanceSuspended => ("instance-suspended", 409, "The instance is suspended"),
             Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
+            Self::IdempotencyKeyInUse => {
+                ("idempotency-key-in-use", 409, "A request with this idempotency key is under way")
+            }
             Self::Conflict => ("conflict", 409, "It was changed at the same time"),
+            Self::PreconditionFailed => ("precondition-failed", 412, "It is not in the state that the request names"),
             Self::BodyTooLarge => ("body-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body's media type is not supported"),
             Self::MisdirectedRequest => ("misdirected-request", 421, "The request is for another host"),
+            Self::RateLimited => ("rate-limited", 429, "Too many requests"),
             Self::Internal => ("internal", 500, "Something went wrong in the server"),
             Self::Busy => ("busy", 503, "Too much is under way"),
             Self::Stopping => ("stopping", 503, "The server is stopping"),
@@ -396,13 +414,20 @@ impl Problem {
         let document = self.document(path, request_id);
         let body = serde_json::to_vec(&document).expect("a problem document has only text and numbers");
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
+        response.headers_mut().extend(self.headers());
         response
+    }
+
+    /// The headers that go with it, in whichever form it is told.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(header::ALLOW, allow);
+        }
+        headers
     }
 
     fn document(&self, path: &str, request_id: &str) -> Document {

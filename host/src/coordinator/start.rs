@@ -11,7 +11,7 @@ use super::live::Live;
 use super::runner::{Runner, publish, retire};
 use super::store::{self, StartRow};
 use super::view::InstanceSummary;
-use super::{ProgramError, Resolved, Shared, locked};
+use super::{ProgramError, Resolved, Shared, index, locked};
 use crate::definition::schema;
 use crate::journal::{Batch, CommitError, Expectation, StoreError, keys, row};
 use crate::machine::next::{self, Event};
@@ -192,8 +192,8 @@ struct Birth {
 
 impl Birth {
     fn new(shared: &Shared, created: Created, program: Arc<crate::definition::graph::Program>) -> Self {
-        let id = shared.new_id();
         let moment = shared.moment();
+        let id = shared.new_id(moment.now);
         let summary = store::summary_of(id, &created, moment.now);
         let mut state = State::new(id);
         let first = Stamped { seq: 1, at: moment.now, record: Record::Created(Box::new(created)) };
@@ -206,7 +206,7 @@ impl Birth {
     async fn commit(mut self, shared: &Arc<Shared>, key: Option<Key>) -> Result<Started, StartError> {
         let batch = self.batch(key.as_ref());
         let id = self.summary.id;
-        let mut lifecycle = Lifecycle::new(id);
+        let mut lifecycle = Lifecycle::new(id, &Arc::new(self.summary.whose()));
         lifecycle.prepare(&State::new(id), shared.mail.wants_outgoing());
         let told = lifecycle.take(&self.program, &self.records);
         // Known before it is durable, so that nobody who sees the row finds no owner; taken back where it fails.
@@ -223,7 +223,7 @@ impl Birth {
             shared.ended.fetch_add(1, Ordering::Relaxed);
             retire(shared, &live);
         }
-        publish(shared, id, &self.records);
+        publish(shared, &live, &self.records);
         if self.state.end().is_none() {
             live.fill(&mut self.summary);
             Runner::new(shared.clone(), live, self.state, inbox).telling(lifecycle).spawn(None);
@@ -235,9 +235,6 @@ impl Birth {
         let summary = &mut self.summary;
         let id = summary.id;
         let mut batch = store::append(Batch::default(), id, &self.records);
-        if let Some(service) = &summary.service {
-            batch = batch.put(keys::by_service(service, id), Bytes::new());
-        }
         if let Some(first) = summary.parent.as_ref().filter(|parent| parent.task.starts_with(FOLLOW_UPS)) {
             batch = batch.put(keys::follow_up(first.instance, id), Bytes::new());
         }
@@ -247,13 +244,10 @@ impl Birth {
             batch = batch.expect(Expectation::Absent(place.clone())).put(place, row::encode(&start));
         }
         match store::end_in(&self.records) {
-            Some((end, at)) => {
-                store::end_summary(summary, end, at);
-                batch = batch.put(keys::by_end(summary.status.as_str(), id), Bytes::new());
-            }
+            Some((end, at)) => store::end_summary(summary, end, at),
             None => batch = batch.put(keys::active(id), Bytes::new()),
         }
-        batch.put(keys::instance(id), row::encode(summary))
+        index::moved(batch, &[], summary).put(keys::instance(id), row::encode(summary))
     }
 }
 

@@ -1,12 +1,17 @@
 //! The rows of an instance: how a turn's records become one batch, and how they are read back.
 
-use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
 
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Map;
+
+use super::index;
 use super::view::{InstanceSummary, LogLine, Status};
-use crate::journal::{Batch, Expectation, Journal, Scan, StoreError, keys, row};
+use crate::journal::{Batch, Expectation, Journal, Key, Scan, StoreError, keys, row};
 use crate::machine::record::{ActivationId, Created, End, Record, Stamped};
 use crate::machine::state::Errand;
-use crate::model::InstanceId;
+use crate::model::{InstanceId, Json};
 
 /// So many rows are read at a time: a row is one append, usually under a few KiB.
 const ROWS_AT_ONCE: usize = 256;
@@ -86,11 +91,10 @@ pub(super) fn add_log(batch: Batch, id: InstanceId, errand: Errand, lines: &[Log
     batch.put(keys::log(id, activation, errand.attempt, errand.probe), row::encode(&lines))
 }
 
-/// Adds the rows that change when an instance ends.
-pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
-    batch
+/// Adds the rows that change when an instance ends. `before` is its index until then.
+pub(super) fn add_end(batch: Batch, before: &[Key], summary: &InstanceSummary) -> Batch {
+    index::moved(batch, before, summary)
         .put(keys::instance(summary.id), row::encode(summary))
-        .put(keys::by_end(summary.status.as_str(), summary.id), Bytes::new())
         .delete(keys::active(summary.id))
         .delete(keys::snapshot(summary.id))
 }
@@ -98,6 +102,84 @@ pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
 /// An instance's stored summary.
 pub(super) fn summary(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
     journal.get(&keys::instance(id))?.map(|bytes| row::decode(&bytes)).transpose()
+}
+
+/// What is known of an instance that is about to be cancelled.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The context that its tasks have exported last.
+    pub(super) context: Option<Arc<Json>>,
+    /// The checkpoint that one of its attempts has stored last.
+    pub(super) checkpoint: Option<Arc<Json>>,
+}
+
+/// Reads an instance's history from its end until everything is found.
+pub(super) fn known(journal: &dyn Journal, id: InstanceId) -> Result<Known, StoreError> {
+    let (mut known, mut after) = (Known::default(), None);
+    loop {
+        let scan = Scan { prefix: keys::history(id), after, reverse: true, limit: ROWS_AT_ONCE };
+        let rows = journal.scan(scan)?;
+        for row in &rows {
+            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
+            records.into_iter().rev().for_each(|record| known.take(record.record));
+            if known.context.is_some() && known.checkpoint.is_some() {
+                return Ok(known);
+            }
+        }
+        match rows.last() {
+            Some(last) if rows.len() == ROWS_AT_ONCE => after = Some(last.key.clone()),
+            _ => return Ok(known),
+        }
+    }
+}
+
+impl Known {
+    fn take(&mut self, record: Record) {
+        match record {
+            Record::Left { context, .. } | Record::Handled { context, .. } => {
+                self.context = self.context.take().or(context);
+            }
+            Record::Checkpoint { value, .. } => self.checkpoint = self.checkpoint.take().or(Some(value)),
+            _ => {}
+        }
+    }
+}
+
+/// An instance's stored summary without its input and output.
+pub(super) fn brief(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
+    let stored = journal.get(&keys::instance(id))?;
+    Ok(stored.map(|bytes| row::decode::<Brief>(&bytes)).transpose()?.map(|Brief(summary)| summary))
+}
+
+/// A summary whose large members were passed over while it was read.
+pub(super) struct Brief(pub(super) InstanceSummary);
+
+impl<'de> Deserialize<'de> for Brief {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = deserializer.deserialize_map(BriefVisitor)?;
+        serde_json::from_value(members.into()).map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct BriefVisitor;
+
+impl<'de> Visitor<'de> for BriefVisitor {
+    type Value = Map<String, Json>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a summary")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut summary: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::from_iter([("input".to_owned(), Json::Null)]);
+        while let Some(name) = summary.next_key::<String>()? {
+            match name.as_str() {
+                "input" | "output" => drop(summary.next_value::<IgnoredAny>()?),
+                _ => drop(members.insert(name, summary.next_value()?)),
+            }
+        }
+        Ok(members)
+    }
 }
 
 /// Shows the records after `after` (0: all) one by one, in order, until `show` wants no more.

@@ -19,6 +19,7 @@ pub(super) use change::rows;
 pub use change::{InstallError, Installation, RemoveError};
 
 use super::directory::{FilesError, PackPath};
+use super::grants::{Grants, Place};
 use super::install::{Declarations, PackVersion, Scope};
 use super::manifest::{Action, Manifest, Service};
 use crate::definition::evaluate::Evaluate;
@@ -155,7 +156,7 @@ pub struct Catalog {
 #[derive(Default)]
 struct State {
     packs: BTreeMap<PackName, BTreeMap<semver::Version, Arc<Pack>>>,
-    grants: BTreeMap<PackName, super::grants::Grants>,
+    grants: BTreeMap<Place, Grants>,
     // What is made of packs when first needed. Bounded by what is installed: an entry goes with its pack.
     declarations: BTreeMap<PackVersion, Arc<Declarations>>,
     workflows: BTreeMap<(PackVersion, WorkflowName), Arc<Workflow>>,
@@ -514,7 +515,7 @@ impl Catalog {
         self.journal.as_ref()
     }
 
-    pub(super) fn with_grants<T>(&self, look: impl FnOnce(&mut BTreeMap<PackName, super::grants::Grants>) -> T) -> T {
+    pub(super) fn with_grants<T>(&self, look: impl FnOnce(&mut BTreeMap<Place, Grants>) -> T) -> T {
         look(&mut self.write().grants)
     }
 

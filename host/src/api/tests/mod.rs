@@ -6,13 +6,16 @@ mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod layers;
 mod notifications;
 mod ordering;
 mod posting;
 mod refused;
 mod schedules;
 mod services;
+mod soda;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::edge::Hosts;
+use super::replays::Replays;
 use super::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::connection::Connections;
@@ -40,7 +44,7 @@ use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
 use crate::model::{Failure, Json, PackName, ServiceName, Success, TenantName, WorkflowName};
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::service::{OrderError, Services};
@@ -69,7 +73,7 @@ impl Server {
         let sandbox = sandbox(&directory);
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
         let installed = InstalledPrograms { catalog: catalog.clone(), services: services.clone() };
         let parts = Parts {
@@ -84,7 +88,8 @@ impl Server {
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
         let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
-        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }
     }
 

@@ -2,5 +2,8 @@
 
 pub mod events;
 pub mod general;
+pub mod identity;
 pub mod listening;
+pub mod requests;
+pub mod soda;
 pub mod tls;

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::connection::registry::{ConnectionError, validate};
+use crate::connection::secrets::SecretStore;
 use crate::journal::memory::MemoryJournal;
 
 fn declaration(mail: Json) -> Connection {
@@ -19,7 +20,9 @@ fn declaration(mail: Json) -> Connection {
 
 fn mailer(mail: Json) -> Mailer {
     let directory = tempfile::tempdir().unwrap();
-    let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+    let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key"))
+        .unwrap()
+        .of(&Default::default());
     let declaration = declaration(mail);
     validate(&declaration).unwrap();
     let (name, settings) = (ConnectionName::parse("post").unwrap(), declaration.mail.clone().unwrap());

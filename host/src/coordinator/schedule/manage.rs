@@ -382,7 +382,7 @@ impl Schedules {
         let key = keys::own_schedule(tenant, &name);
         let due = timing.first(now).filter(|_| declared.is_on());
         let row = MadeRow {
-            id: self.0.new_id().0,
+            id: self.0.new_id(now).0,
             revision: 1,
             name,
             created_by: Some(by.to_owned()),

@@ -2,7 +2,8 @@
 //! of them. A fire is a start whose idempotency key says what it is for, and only then does the schedule's row move on;
 //! so a crash in between repeats the same start and not another.
 //!
-//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was.
+//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was. Schedules of packs run in
+//! the tenant `default` and hear its events.
 
 mod agenda;
 mod listening;
@@ -320,7 +321,7 @@ impl Scheduler {
                 return Ok(());
             }
             let arrivals;
-            (arrivals, seen) = self.shared.mail.read(seen, newest, Timestamp::MIN)?;
+            (arrivals, seen) = self.shared.mail.read(&TenantName::standard(), seen, newest, Timestamp::MIN)?;
             for arrival in &arrivals {
                 if !self.offer(arrival).await? {
                     return Ok(());

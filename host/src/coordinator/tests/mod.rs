@@ -207,6 +207,11 @@ pub(super) fn order(input: Json) -> Start {
     }
 }
 
+/// Somebody who sees everything in the tenant `default`.
+pub(super) fn anybody() -> Arc<Principal> {
+    Arc::new(Principal::anonymous(TenantName::standard()))
+}
+
 pub(super) fn keyed(key: &str, input: Json) -> Start {
     Start { idempotency_key: Some(key.to_owned()), ..order(input) }
 }
