@@ -40,9 +40,9 @@ use super::{
         (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
-        (name = "people", description = "Tenants, API tokens, who one is, and the audit log."),
         (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
             Errors are JSON texts or `{code, message}`."),
+        (name = "people", description = "Tenants, API tokens, who one is, and the audit log."),
         (name = "server", description = "The server itself."),
     )
 )]
