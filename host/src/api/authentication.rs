@@ -59,7 +59,8 @@ pub async fn authenticate(State(rooms): State<Arc<Rooms>>, mut request: Request,
             let response = next.run(request).await;
             written.answered(response).await
         }
-        Err((problem, person)) => {
+        Err(refusal) => {
+            let (problem, person) = *refusal;
             let who = person.map(|person| (person.principal.subject.clone(), person.principal.tenant.clone()));
             refuse(&rooms, &asked, problem, who).await
         }
@@ -115,7 +116,8 @@ impl Asked {
     }
 }
 
-type Refusal = (Problem, Option<Person>);
+/// Why somebody is not let in, and who it is where that is known.
+type Refusal = Box<(Problem, Option<Person>)>;
 
 /// The person who is let in.
 async fn admitted(
@@ -124,14 +126,14 @@ async fn admitted(
     headers: &HeaderMap,
     before: Option<Arc<Principal>>,
 ) -> Result<Person, Refusal> {
-    let person = known(rooms, asked, headers, before).await.map_err(|problem| (problem, None))?;
+    let person = known(rooms, asked, headers, before).await.map_err(|problem| Box::new((problem, None)))?;
     if asked.need == Need::Public {
         return Ok(person);
     }
-    let person = in_tenant(rooms, asked, headers, &person).map_err(|problem| (problem, Some(person)))?;
+    let person = in_tenant(rooms, asked, headers, &person).map_err(|problem| Box::new((problem, Some(person))))?;
     match allowed(rooms, asked, &person.principal) {
         Ok(()) => Ok(person),
-        Err(problem) => Err((problem, Some(person))),
+        Err(problem) => Err(Box::new((problem, Some(person)))),
     }
 }
 
