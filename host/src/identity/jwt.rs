@@ -327,18 +327,17 @@ mod tests {
         assert!(!proved(&token(json!({ "alg": "ES384" }), &json!({}), sign), &jwk));
     }
 
-    /// The example of RFC 7515, A.2.
+    /// Made by `openssl genrsa 2048` and `openssl dgst -sha256 -sign`.
     #[test]
-    fn the_example_of_the_standard_is_proved() {
-        let jwk = json!({ "kty": "RSA", "e": "AQAB", "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddx\
-            HmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-\
-            bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7\
-            aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ" });
-        let token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
-            cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1\
-            dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzD\
-            wusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgG\
-            y9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    fn a_token_signed_by_another_program_is_proved() {
+        let jwk = json!({ "kty": "RSA", "e": "AQAB", "n": "njU8Kkf5U24x7JoJc4CAA8bk37b2uZ99U7F12pbOpe-8cpYBQMZZEED8TTx7yh4AFyWIox3F00NF5hkhm-klNUfYyv90LzvfzRRj\
+            KWaOjZshKzpkJI8CfzSaYEBUybtUMmu22nMp2ZGK787pG9tDZwmRWFQLsoyMA_ABHw8TY15VMPZHVNTxRDl7vcNiw0inB3hJCsuj\
+            tWihVMf50bwIfan2F_qb7JsTJ878n0NTm2JvtXY6_8a_UwybTj4tu2RaV9eN4UDsbCdg4Jsj8ZjbtNwLo69ltHLRjSFQEnS6SrAY\
+            ul62PW02tMRmbJ1rUn1pKjaIh-uTNoTneGySRF1xBQ" });
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UifQ.K8BkZQdgWJXgi-BqX2HlBskgE2waS2eixvl4OTCZ1frv_eglyfeRcTyK6_8Y\
+            P16d0vTz9yn4Y20OW4Bm7PTdJPg5OHb5JQth81NaQvkkVVckdI7dfo-nFTSfXRclqji29ynyL4NcKWFOcSnSiB5lqtyZvHXtJn_H\
+            YXt-XD7st1T1Y_Ue20feuUZz_JWFrmP_TPqrdxTc0_yDaeNhprosbYg5PZxtNQiQoLX5Q89SXEGwF-r6f1VTOuV8tvFF7f66Y6AS\
+            NxB4ojfOf5wxCcRxDcHGWyfigvlYA_FwBaTGGKnpPYLOVBjNC05tHvsk9pjcS0IetMn8Xn6F0ApjMw31Gg";
         assert!(proved(token, &jwk));
         let shorter = json!({ "kty": "RSA", "e": "AQAB", "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTY" });
         assert!(!proved(token, &shorter));
