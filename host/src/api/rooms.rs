@@ -11,6 +11,7 @@ use super::soda::Soda;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
+use crate::identity::Identity;
 use crate::model::TenantName;
 use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
@@ -36,6 +37,8 @@ pub struct Rooms {
     pub coordinator: Handle,
     /// The server's own notifications, of every tenant.
     pub notifications: Arc<AllNotifications>,
+    /// People, tenants and the audit log.
+    pub identity: Arc<Identity>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     /// What SODA's interface keeps in memory.
@@ -53,6 +56,7 @@ impl Rooms {
         secrets: SecretStore,
         coordinator: Handle,
         notifications: Arc<AllNotifications>,
+        identity: Arc<Identity>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
@@ -64,6 +68,7 @@ impl Rooms {
             secrets,
             coordinator,
             notifications,
+            identity,
             stopping,
             soda: Soda::default(),
             followers,

@@ -39,6 +39,8 @@ use crate::coordinator::{
     Coordinator, InstalledPrograms, Ordered, Parts, Perform, ProgramError, Programs, Resolved, Scheduled,
 };
 use crate::definition::graph::Program;
+use crate::identity::settings::IdentitySettings;
+use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
@@ -65,7 +67,13 @@ struct Answer {
 }
 
 impl Server {
+    /// A server that authenticates nobody.
     async fn new() -> Self {
+        Self::with(IdentitySettings::default()).await
+    }
+
+    /// A server that knows people in this way.
+    async fn with(settings: IdentitySettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
@@ -87,7 +95,10 @@ impl Server {
             events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
-        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
+        let keys = IdentityKeys { tokens: [1; 32], audit: [2; 32] };
+        let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, settings).unwrap();
+        let stopping = Default::default();
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }

@@ -83,6 +83,12 @@ async fn instances_are_listed_in_their_tenant_and_an_operator_gets_only_hers() {
     assert!(owners(&ann, "?createdBy=token:bob").await.is_empty());
     assert_eq!(owners(&admin_of("blue"), "").await.len(), 1);
     assert!(owners(&admin_of("default"), "").await.is_empty());
+    let members = async |query: &str| {
+        let list = get(&server, &admin_of("red"), &format!("/v1/instances{query}")).await;
+        list["items"][0].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(members("?fields=id,status").await, ["id", "status"], "read without input and output");
+    assert!(members("?fields=input").await == ["input"] && members("").await.contains(&"output".to_owned()));
     let cursor = get(&server, &admin_of("red"), "/v1/instances?limit=1").await["next"].as_str().unwrap().to_owned();
     let stolen = format!("/v1/instances?limit=1&cursor={cursor}");
     assert_eq!(ask(&server, &admin_of("blue"), "GET", &stolen, Json::Null).await.status, StatusCode::BAD_REQUEST);
@@ -202,7 +208,7 @@ async fn what_a_tenant_holds_is_counted_and_its_rest_forgotten() {
     let order = json!({ "pack": "test", "workflow": "echo", "input": { "size": 1 } });
     let id = ask(&server, &red, "POST", "/v1/instances?wait=60", order).await.json()["id"].as_str().unwrap().to_owned();
     let held = rooms.held(&red.tenant).unwrap();
-    assert_eq!(held.to_string(), "1 instances, 1 connections, 1 secrets, grants to 0 packs");
+    assert_eq!(held.to_string(), "1 instances, 1 connections, 1 secrets, grants to 0 packs, 0 services, 0 schedules");
     assert!(rooms.held(&tenant("blue")).unwrap().is_nothing());
     for path in ["/v1/connections/a", "/v1/secrets/a", &format!("/v1/instances/{id}")] {
         assert_eq!(ask(&server, &red, "DELETE", path, Json::Null).await.status, StatusCode::NO_CONTENT, "{path}");
