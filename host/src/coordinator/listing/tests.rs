@@ -41,7 +41,6 @@ fn instance(owner: &TenantName, second: u32) -> InstanceSummary {
         rerun_of: None,
         tenant: owner.clone(),
         created_by: Some(format!("u{}", second % 10)),
-        rerun_of: None,
         status: if second % 7 == 0 { Status::Faulted } else { Status::Completed },
         cancelling: false,
         created_at: at,
