@@ -10,20 +10,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
-use super::instances::{NewInstance, Wait, start_of, waited};
+use super::instances::{NewInstance, Wait, answer, start_of};
 use super::list::List as Listed;
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
 use super::services::visible;
-use crate::coordinator::Started;
 use crate::coordinator::view::{InstanceSummary, Status};
 use crate::model::{InstanceId, Json as Data, PackName, ServiceName, WorkflowName};
 use crate::pack::Catalog;
@@ -70,6 +68,9 @@ pub struct FollowUp {
     /// Members of the finished instance's input and output that its input knows by name, and whose values fit.
     #[schema(value_type = Object)]
     input: Map<String, Data>,
+    /// The instances that were ordered because of it, the oldest first.
+    #[schema(value_type = Vec<String>)]
+    started_instances: Vec<InstanceId>,
     /// What it requires beyond those.
     missing: Vec<String>,
     /// The JSON Schema of its input; absent: anything.
@@ -114,7 +115,13 @@ pub async fn list_follow_ups(
     let summary = rooms.coordinator.instance(id)?;
     let all = aside(move || {
         let services = visible(&rooms, &caller)?;
-        Ok::<_, Problem>(follow_ups(&rooms.catalog, &services, &summary))
+        let mut all = follow_ups(&rooms.catalog, &services, &summary);
+        let started = rooms.coordinator.ordered_after(id)?;
+        for follow_up in &mut all {
+            let of_it = started.iter().filter(|(recommended, _)| *recommended == follow_up.id);
+            follow_up.started_instances = of_it.map(|(_, instance)| *instance).collect();
+        }
+        Ok::<_, Problem>(all)
     })
     .await?;
     Ok(Json(Listed::whole(all)))
@@ -160,11 +167,8 @@ pub async fn order_follow_up(
     let follow_up = aside(move || chosen(&catalog, &services, &summary, &wanted)).await?;
     let new = follow_up.order(asked)?;
     let start = start_of(&rooms, &caller, new, key)?;
-    let Started { summary, replayed } = rooms.coordinator.start_follow_up(start, id, &workflow).await?;
-    let summary = waited(&rooms, summary, wait).await?;
-    let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
-    Ok((status, [(header::LOCATION, location)], Json(summary)).into_response())
+    let started = rooms.coordinator.start_follow_up(start, id, &workflow).await?;
+    answer(&rooms, started, wait).await
 }
 
 fn follow_ups(catalog: &Catalog, services: &[Service], summary: &InstanceSummary) -> Vec<FollowUp> {
@@ -208,6 +212,7 @@ impl FollowUp {
             Ok(found) => {
                 let input = prefilled(found.schema.as_ref(), &summary.input, output);
                 Self {
+                    started_instances: Vec::new(),
                     missing: missing(found.schema.as_ref(), &input),
                     input,
                     orderable: true,
@@ -233,6 +238,7 @@ impl FollowUp {
                 version: None,
                 workflow: None,
                 input: Map::new(),
+                started_instances: Vec::new(),
                 missing: Vec::new(),
                 input_schema: None,
             },

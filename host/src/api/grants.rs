@@ -12,7 +12,7 @@ use super::extract::{InJson, InPath};
 use super::problem::Problem;
 use super::rooms::Rooms;
 use crate::model::PackName;
-use crate::pack::Grants;
+use crate::pack::{GrantError, Grants};
 
 /// What a pack may use in a tenant, in all its versions.
 #[derive(ToSchema)]
@@ -53,7 +53,8 @@ pub async fn get_grants(
     responses(
         (status = 200, description = "Stored, durably.", body = GrantsSchema),
         (status = 404, description = "`unknown-pack`."),
-        (status = 422, description = "`invalid-grants`: something is granted that the pack does not ask for."),
+        (status = 422, description = "`invalid-grants`: something is granted that the pack does not ask for, or a connection \
+         for mail in the place of one for requests, or the other way round."),
     ))]
 pub async fn put_grants(
     State(rooms): State<Arc<Rooms>>,
@@ -61,6 +62,10 @@ pub async fn put_grants(
     InPath(name): InPath<PackName>,
     InJson(grants): InJson<Grants>,
 ) -> Result<Json<Grants>, Problem> {
+    let wrong = rooms.catalog.wrong_kinds(&caller.tenant, &name, &grants, &rooms.connections);
+    if !wrong.is_empty() {
+        return Err(GrantError::Invalid(wrong).into());
+    }
     rooms.catalog.put_grants(&caller.tenant, &name, grants.clone()).await?;
     Ok(Json(grants))
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
 use super::problem::{Fault, Kind, Problem};
-use super::rooms::{Rooms, aside};
+use super::rooms::Rooms;
 use super::services::check_sees;
 use crate::coordinator::view::InstanceSummary;
 use crate::coordinator::{Start, StartError, Started};
@@ -92,11 +92,17 @@ pub async fn start_instance(
     let wait = wait.duration()?;
     let start = start_of(&rooms, &caller, asked, key)?;
     let pack = start.pack.clone();
-    let Started { summary, replayed } = rooms.coordinator.start(start).await.map_err(|error| match error {
+    let started = rooms.coordinator.start(start).await.map_err(|error| match error {
         StartError::NotFound(_) if rooms.catalog.latest(&pack).is_none() => Problem::unknown_pack(&pack),
         error => error.into(),
     })?;
-    let summary = waited(&rooms, summary, wait).await?;
+    answer(&rooms, started, wait).await
+}
+
+/// The answer to a start: the instance, after a wait for its end.
+pub(super) async fn answer(rooms: &Rooms, started: Started, wait: SignedDuration) -> Result<Response, Problem> {
+    let Started { summary, replayed } = started;
+    let summary = waited(rooms, summary, wait).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
     Ok((status, [(header::LOCATION, location)], Json(summary)).into_response())
@@ -268,7 +274,7 @@ fn as_asked(workflow: Option<WorkflowName>, input: Data) -> Data {
 }
 
 /// Somebody who may order some services only starts no workflow past them.
-fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Problem> {
+pub(super) fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Problem> {
     match &caller.services {
         None => Ok(()),
         Some(_) => {
@@ -278,7 +284,7 @@ fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Pr
     }
 }
 
-fn check_name(name: Option<&str>) -> Result<(), Problem> {
+pub(super) fn check_name(name: Option<&str>) -> Result<(), Problem> {
     let fits =
         |name: &str| (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match name {
@@ -304,11 +310,7 @@ impl Wait {
 }
 
 /// The instance at its end, or as it stands when the time is over or the server stops.
-pub(super) async fn waited(
-    rooms: &Rooms,
-    summary: InstanceSummary,
-    wait: SignedDuration,
-) -> Result<InstanceSummary, Problem> {
+async fn waited(rooms: &Rooms, summary: InstanceSummary, wait: SignedDuration) -> Result<InstanceSummary, Problem> {
     if wait.is_zero() || summary.status.is_final() {
         return Ok(summary);
     }

@@ -19,7 +19,7 @@ use super::problem;
 use super::rooms::Rooms;
 use super::{
     about, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list, instances,
-    notifications, packs, schemas, secrets, services, tasks, webhooks, workflows,
+    notifications, packs, reruns, schedules, schemas, secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -33,6 +33,7 @@ use super::{
     tags(
         (name = "packs", description = "Installable packs and what they may use."),
         (name = "catalogue", description = "What may be ordered or started."),
+        (name = "schedules", description = "What starts by itself."),
         (name = "instances", description = "Runs of workflows."),
         (name = "events", description = "Live events."),
         (name = "notifications", description = "What the server tells people."),
@@ -67,6 +68,16 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(instances::suspend_instance))
         .routes(routes!(instances::resume_instance))
         .routes(routes!(instances::retry_instance))
+        .routes(routes!(reruns::prefill_instance))
+        .routes(routes!(reruns::rerun_instance))
+        .routes(routes!(schedules::list_schedules, schedules::create_schedule))
+        .routes(routes!(
+            schedules::get_schedule,
+            schedules::put_schedule,
+            schedules::patch_schedule,
+            schedules::delete_schedule
+        ))
+        .routes(routes!(schedules::run_schedule))
         .routes(routes!(follow_ups::list_follow_ups))
         .routes(routes!(follow_ups::order_follow_up))
         .routes(routes!(diagrams::draw_instance))

@@ -129,7 +129,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::MalformedJson,
         Self::MalformedYaml,
         Self::BrokenBody,

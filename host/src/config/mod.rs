@@ -44,6 +44,8 @@ sections! {
     requests: sections::requests::Requests,
     /// How connections are encrypted.
     tls: sections::tls::Tls,
+    /// Who may send requests.
+    identity: sections::identity::Identity,
     /// How events are kept and where they go.
     events: sections::events::Events,
 }
@@ -92,13 +94,23 @@ impl Config {
         }
     }
 
+    /// How people are known.
+    pub fn identity(&self) -> IdentitySettings {
+        let Listening { addresses, insecure_no_authentication, .. } = &self.listening;
+        let is_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+        self.identity.settings(is_loopback, *insecure_no_authentication)
+    }
+
     /// Rules between settings.
     fn cross_check(&self, found: &mut Found) {
+        let identity = self.identity();
+        identity.faults().into_iter().for_each(|(key, reason)| found.fault(&key, reason));
         let Listening { addresses, insecure_no_authentication, .. } = &self.listening;
         if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback())
+            && identity.authentication == Mode::None
             && !insecure_no_authentication
         {
-            found.fault("listen", unprotected(address));
+            found.fault("authentication", unprotected(address));
         }
         for (one, other) in
             [("tls.certificate", "tls.key"), ("tls.key", "tls.certificate"), ("tls.clientCa", "tls.certificate")]
@@ -110,12 +122,13 @@ impl Config {
     }
 }
 
+use crate::identity::settings::{IdentitySettings, Mode};
 use sections::listening::Listening;
 
 fn unprotected(address: &std::net::SocketAddr) -> String {
     format!(
-        "requests are not authenticated yet, so whoever reaches {address} could run and change everything; listen on \
-         127.0.0.1 and put an authenticating proxy before it, or accept the risk with `--insecure-no-authentication`"
+        "requests are not to be authenticated, so whoever reaches {address} could run and change everything; leave \
+         `authentication: none` out, listen on 127.0.0.1, or accept the risk with `--insecure-no-authentication`"
     )
 }
 

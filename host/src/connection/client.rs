@@ -79,7 +79,10 @@ impl Client {
         secrets: Secrets,
         stand_in: Arc<dyn StandIn>,
     ) -> Self {
-        Self::over(name, declaration, secrets, Carrier::StandIn(stand_in))
+        let mut client = Self::over(name, declaration, secrets, Carrier::StandIn(stand_in.clone()));
+        // Without certificates nothing can be wrong with one.
+        client.mailer = client.new_mailer().ok().flatten().map(|mailer| mailer.standing_in(stand_in));
+        client
     }
 
     fn over(name: ConnectionName, declaration: Connection, secrets: Secrets, carrier: Carrier) -> Self {

@@ -23,6 +23,9 @@ use crate::model::{InstanceId, Json, PackName, Principal, TenantName};
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
 const DELETED_AT_ONCE: usize = 500;
 
+/// So many follow-ups of one instance are told.
+const FOLLOW_UPS_MAX: usize = 1000;
+
 /// The engine, for everybody outside.
 #[derive(Clone)]
 pub struct Handle(pub(super) Arc<Shared>);
@@ -102,8 +105,23 @@ impl Handle {
         follows: InstanceId,
         recommended: &str,
     ) -> Result<Started, StartError> {
-        let task = format!("follow-ups/{recommended}");
+        let task = format!("{}{recommended}", start::FOLLOW_UPS);
         start::start_after(&self.0, start, Parent { instance: follows, task, detached: true }).await
+    }
+
+    /// What was ordered because an instance recommended it, by what it was recommended as, the oldest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn ordered_after(&self, id: InstanceId) -> Result<Vec<(String, InstanceId)>, InstanceError> {
+        let rows = self.0.journal.scan(Scan::prefix(keys::follow_ups(id), FOLLOW_UPS_MAX))?;
+        let mut found = Vec::new();
+        for then in rows.iter().filter_map(|row| keys::instance_of(&row.key)) {
+            let parent = self.0.summary(then)?.and_then(|summary| summary.parent);
+            let task = parent.and_then(|parent| parent.task.strip_prefix(start::FOLLOW_UPS).map(str::to_owned));
+            found.extend(task.map(|task| (task, then)));
+        }
+        Ok(found)
     }
 
     /// An instance at a glance, with what it waits for at the moment.
@@ -256,10 +274,13 @@ impl Handle {
             Some(_) => {}
             None => self.delete_key(id).await?,
         }
-        for prefix in [keys::history(id), keys::logs(id)] {
+        for prefix in [keys::history(id), keys::logs(id), keys::follow_ups(id)] {
             self.delete_all(prefix).await?;
         }
         let mut batch = Batch::default().delete(keys::instance(id)).delete(keys::active(id)).delete(keys::snapshot(id));
+        if let Some(parent) = &summary.parent {
+            batch = batch.delete(keys::follow_up(parent.instance, id));
+        }
         // What memory shows of one that could not be taken up is not what its index says.
         let stored = store::summary(&*self.0.journal, id)?.unwrap_or(summary);
         batch = index::index_of(&stored).into_iter().fold(batch, Batch::delete);

@@ -58,6 +58,8 @@ pub use ownership::Ownership;
 pub use perform::Perform;
 pub use programs::{Named, Ordered, ProgramError, Programs, Resolved, Scheduled};
 pub use sandboxed::{Sandboxed, caller, read_yaml};
+pub use schedule::manage::{ScheduleError, ScheduleView, Schedules};
+pub use schedule::template::{LastFire, ScheduleTemplate};
 pub use start::{Start, StartError, Started};
 
 use events::Events;
@@ -107,7 +109,9 @@ impl Coordinator {
         recovery::recover(&shared).await?;
         child::taken_up(&shared).await;
         events::spawn(&shared)?;
+        shared.agenda.load_switches(&*shared.journal)?;
         shared.tasks.spawn(schedule::Scheduler::new(&shared).run());
+        shared.tasks.spawn(schedule::made::run(shared.clone()));
         Ok(Handle(shared))
     }
 }
@@ -139,6 +143,8 @@ struct Shared {
     failed: OnceLock<StoreError>,
     /// What is awaited of other instances; see `child`.
     children: child::Children,
+    /// Which schedules are due, and which are switched off.
+    agenda: schedule::Agenda,
     started: AtomicU64,
     ended: AtomicU64,
 }
@@ -165,6 +171,7 @@ impl Shared {
             tasks: TaskTracker::new(),
             failed: OnceLock::new(),
             children: child::Children::default(),
+            agenda: schedule::Agenda::default(),
             started: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         }

@@ -91,6 +91,9 @@ impl From<ProgramError> for StartError {
     }
 }
 
+/// What the task of a parent begins with that recommended the instance and does not run it.
+pub(super) const FOLLOW_UPS: &str = "follow-ups/";
+
 /// A caller's key and what it asked for.
 struct Key {
     hash: [u8; 32],
@@ -123,7 +126,7 @@ pub(super) async fn start_child(
 }
 
 /// An absent input is `{}`.
-fn given(input: Json) -> Json {
+pub(super) fn given(input: Json) -> Json {
     if input.is_null() { Json::Object(serde_json::Map::new()) } else { input }
 }
 
@@ -232,6 +235,9 @@ impl Birth {
         let summary = &mut self.summary;
         let id = summary.id;
         let mut batch = store::append(Batch::default(), id, &self.records);
+        if let Some(first) = summary.parent.as_ref().filter(|parent| parent.task.starts_with(FOLLOW_UPS)) {
+            batch = batch.put(keys::follow_up(first.instance, id), Bytes::new());
+        }
         if let Some(key) = key {
             let start = StartRow { instance: id, request: key.request.clone() };
             let place = keys::start(&key.hash);

@@ -1,6 +1,7 @@
 //! The rows of an instance: how a turn's records become one batch, and how they are read back.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Map;
@@ -137,6 +138,32 @@ impl<'de> Visitor<'de> for BriefVisitor {
             }
         }
         Ok(members)
+    }
+}
+
+/// The context that an instance's tasks have exported last; nothing when none has.
+pub(super) fn context(journal: &dyn Journal, id: InstanceId) -> Result<Option<Arc<Json>>, StoreError> {
+    let mut after = None;
+    loop {
+        let scan = Scan { prefix: keys::history(id), after, reverse: true, limit: ROWS_AT_ONCE };
+        let rows = journal.scan(scan)?;
+        for row in &rows {
+            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
+            if let Some(context) = records.into_iter().rev().find_map(|record| exported(record.record)) {
+                return Ok(Some(context));
+            }
+        }
+        match rows.last() {
+            Some(last) if rows.len() == ROWS_AT_ONCE => after = Some(last.key.clone()),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn exported(record: Record) -> Option<Arc<Json>> {
+    match record {
+        Record::Left { context, .. } | Record::Handled { context, .. } => context,
+        _ => None,
     }
 }
 

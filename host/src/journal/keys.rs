@@ -41,12 +41,18 @@
 //! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
 //! | `f` | `k`, SHA-256 of caller and idempotency key | the answer that the first request got |
 //! | `f` | `t`, milliseconds (8 bytes, big-endian), that SHA-256 | empty: when that was |
+//! | `I` | `t`, tenant | a tenant |
+//! | `I` | `k`, tenant, NUL, token name | an API token, without the token itself |
+//! | `I` | `u`, tenant, NUL, token name | when the token was used last |
+//! | `I` | `a`, number (8 bytes, big-endian) | an entry of the audit log |
+//! | `I` | `h` | the head of the audit log, signed |
+//! | `I` | `c` | where the audit log was cut, signed |
 
 use sha2::{Digest as _, Sha256};
 
 use super::Key;
 use crate::model::{
-    ConnectionName, InstanceId, PackName, ScheduleName, SecretName, ServiceName, TenantName, WorkflowName,
+    ConnectionName, InstanceId, PackName, ScheduleName, SecretName, ServiceName, TenantName, TokenName, WorkflowName,
 };
 
 /// Bytes of a property's digest: enough that no two properties are ever the same, and half of the key.
@@ -316,6 +322,17 @@ pub fn schedule_off(pack: &PackName, workflow: &WorkflowName) -> Key {
     key(b'y', &[b"p", pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
 }
 
+/// The marks of all workflows whose own schedules are switched off.
+pub fn schedules_off() -> Key {
+    key(b'y', &[b"p"])
+}
+
+/// The pack and the workflow in a key of [`schedule`] or [`schedule_off`], its kind left out.
+pub fn place_of(parts: &[u8]) -> Option<(PackName, WorkflowName)> {
+    let (pack, workflow) = std::str::from_utf8(parts).ok()?.split_once('\0')?;
+    Some((PackName::parse(pack).ok()?, WorkflowName::parse(workflow).ok()?))
+}
+
 /// That one instance was ordered because another one recommended it.
 pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
     key(b'y', &[b"f", first.0.as_bytes(), then.0.as_bytes()])
@@ -408,6 +425,51 @@ pub fn number_of(key: &[u8]) -> Option<u64> {
 pub fn instance_of(key: &[u8]) -> Option<InstanceId> {
     let start = key.len().checked_sub(16)?;
     uuid::Uuid::from_slice(&key[start..]).ok().map(InstanceId)
+}
+
+/// A tenant.
+pub fn tenant(name: &TenantName) -> Key {
+    key(b'I', &[b"t", name.as_str().as_bytes()])
+}
+
+/// All tenants.
+pub fn tenants() -> Key {
+    key(b'I', &[b"t"])
+}
+
+/// An API token.
+pub fn token(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"k", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// All API tokens.
+pub fn tokens() -> Key {
+    key(b'I', &[b"k"])
+}
+
+/// When an API token was used last.
+pub fn token_use(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"u", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// An entry of the audit log.
+pub fn audit_entry(number: u64) -> Key {
+    key(b'I', &[b"a", &number.to_be_bytes()])
+}
+
+/// The audit log, the oldest entry first.
+pub fn audit_entries() -> Key {
+    key(b'I', &[b"a"])
+}
+
+/// The head of the audit log.
+pub fn audit_head() -> Key {
+    key(b'I', &[b"h"])
+}
+
+/// Where the audit log was cut.
+pub fn audit_cut() -> Key {
+    key(b'I', &[b"c"])
 }
 
 #[cfg(test)]

@@ -167,7 +167,8 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    pub(super) fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A fault at a place.
+    pub fn at(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }
 }

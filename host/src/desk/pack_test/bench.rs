@@ -22,7 +22,7 @@ use crate::machine::record::Created;
 use crate::model::{ActionName, ComponentName, Effect, PackName, TenantName, WorkflowName};
 use crate::pack::directory::{Directory, MANIFEST, PackPath};
 use crate::pack::install::{Beside, CheckError, Rules, check};
-use crate::pack::manifest::Manifest;
+use crate::pack::manifest::{ConnectionKind, Manifest};
 use crate::sandbox::{self, Component};
 
 /// The pack under test.
@@ -205,6 +205,12 @@ impl Known for Bench {
 
     fn connections(&self) -> Vec<String> {
         self.manifest.connections.keys().map(ToString::to_string).collect()
+    }
+
+    fn mail_connections(&self) -> Vec<String> {
+        let connections = self.manifest.connections.iter();
+        let mail = connections.filter(|(_, connection)| connection.kind == ConnectionKind::Smtp);
+        mail.map(|(name, _)| name.to_string()).collect()
     }
 
     fn tasks(&self, workflow: &WorkflowName) -> Vec<String> {

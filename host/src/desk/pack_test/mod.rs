@@ -9,6 +9,7 @@ mod bench;
 mod case;
 mod coverage;
 mod judge;
+mod mail;
 mod perform;
 mod read;
 mod script;

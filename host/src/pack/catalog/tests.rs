@@ -195,6 +195,38 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
 }
 
 #[tokio::test]
+async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
+    use crate::connection::Connections;
+    use crate::connection::secrets::SecretStore;
+    use crate::pack::grants::Grants;
+    let bench = Bench::new();
+    let catalog = bench.open();
+    let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\n\
+        connections: { post: { kind: smtp }, web: {} }\n";
+    catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
+    let journal = Arc::new(crate::journal::memory::MemoryJournal::new());
+    let secrets = SecretStore::open(journal.clone(), &bench.folder.path().join("kinds-key")).unwrap();
+    let connections = Connections::open(journal, secrets).unwrap();
+    let mail = serde_json::json!({"baseUrl": "smtp://mail.example", "mail": {"from": "a@mail.example"}});
+    for (name, declaration) in [("mailer", mail), ("api", serde_json::json!({"baseUrl": "https://api.example"}))] {
+        let name = crate::model::ConnectionName::parse(name).unwrap();
+        connections.put(&Default::default(), &name, serde_json::from_value(declaration).unwrap()).await.unwrap();
+    }
+    let check = |post: &str, web: &str, expected: &[&str]| {
+        let grants = serde_json::json!({"connections": {"post": post, "web": web}});
+        let grants: Grants = serde_json::from_value(grants).unwrap();
+        let wrong = catalog.wrong_kinds(&Default::default(), &name("a"), &grants, &connections);
+        let told: Vec<_> = wrong.iter().map(|wrong| wrong.reason.as_str()).collect();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        assert!(told.iter().zip(expected).all(|(told, expected)| told.contains(expected)), "{told:?}");
+    };
+    check("mailer", "api", &[]);
+    check("nothing-yet", "nothing-yet", &[]);
+    check("api", "api", &["grant one that was declared with `mail`"]);
+    check("mailer", "mailer", &["grant one that was declared without `mail`"]);
+}
+
+#[tokio::test]
 async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_granted() {
     use crate::connection::Connections;
     use crate::connection::secrets::SecretStore;
