@@ -106,10 +106,16 @@ async fn a_body_without_end_is_cut_off_at_its_limit() {
 #[tokio::test]
 async fn requests_that_follow_each_other_at_once_are_answered_in_their_order() {
     let tested = Tested::start().await;
-    let one = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {}\r\n{more}\r\n", path.len());
+    let one = |path: &str, more: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {}\r\n{more}\r\n", path.len())
+    };
     let paths = ["/v1/health", "/v1/version", "/v1/nothing-of-the-kind"];
     let last = paths.len() - 1;
-    let bytes: String = paths.iter().enumerate().map(|(at, path)| one(path, if at == last { "Connection: close\r\n" } else { "" })).collect();
+    let bytes: String = paths
+        .iter()
+        .enumerate()
+        .map(|(at, path)| one(path, if at == last { "Connection: close\r\n" } else { "" }))
+        .collect();
     let answer = tested.said(bytes.as_bytes()).await;
     let ids: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
     assert_eq!(ids, paths.map(|path| path.len().to_string()));
@@ -123,8 +129,12 @@ async fn hundreds_of_slow_clients_make_nobody_else_wait() {
         let mut stream = tested.connect().await;
         let part = match number % 3 {
             0 => "GET /v1/health HTTP/1.1\r\nHost: local",
-            1 => "POST /v1/instances HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-            _ => "PUT /v1/connections/slow HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIf-None-Match: *\r\nContent-Length: 100\r\n\r\n{",
+            1 => {
+                "POST /v1/instances HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            }
+            _ => {
+                "PUT /v1/connections/slow HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIf-None-Match: *\r\nContent-Length: 100\r\n\r\n{"
+            }
         };
         stream.write_all(part.as_bytes()).await.unwrap();
         if number % 5 == 0 {

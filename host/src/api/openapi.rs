@@ -18,8 +18,9 @@ use utoipa_axum::routes;
 use super::problem;
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list, instances,
-    notifications, packs, reruns, schedules, schemas, secrets, services, tasks, webhooks, workflows,
+    about, audit, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list,
+    instances, notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, tenants, tokens,
+    webhooks, whoami, workflows,
 };
 
 #[derive(OpenApi)]
@@ -39,6 +40,9 @@ use super::{
         (name = "notifications", description = "What the server tells people."),
         (name = "connections", description = "Named ways to outside systems."),
         (name = "secrets", description = "Write-only values that connections use."),
+        (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
+            Errors are JSON texts or `{code, message}`."),
+        (name = "people", description = "Tenants, API tokens, who one is, and the audit log."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -98,13 +102,22 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(notifications::get_notification, notifications::delete_notification))
         .routes(routes!(backstage::post_notification))
         .routes(routes!(backstage::post_notification_long))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::get_token, tokens::revoke_token))
+        .routes(routes!(tenants::list_tenants))
+        .routes(routes!(tenants::get_tenant, tenants::put_tenant, tenants::delete_tenant))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
         .routes(routes!(docs::get_docs))
+        .merge(soda::router())
         .split_for_parts();
-    (router, document)
+    (router, with_refusals(document))
 }
 
 /// The routes.
@@ -135,4 +148,17 @@ pub fn document() -> &'static Value {
 async fn get_openapi() -> impl IntoResponse {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
+}
+
+/// Every operation of SODA's interface may answer with its own refusal.
+fn with_refusals(mut document: Document) -> Document {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        operations
+            .into_iter()
+            .filter_map(Option::as_mut)
+            .filter(|operation| soda::is_of(operation))
+            .for_each(soda::add_refusals);
+    }
+    document
 }

@@ -45,7 +45,12 @@ async fn main() -> anyhow::Result<()> {
     let opened = opened.elapsed();
     let after = resident(server.id())?;
     println!("{} followers in {opened:.1?}", streams.len());
-    println!("memory: {} KiB before, {} KiB with them, {:.1} KiB each", before, after, (after - before) as f64 / streams.len() as f64);
+    println!(
+        "memory: {} KiB before, {} KiB with them, {:.1} KiB each",
+        before,
+        after,
+        (after - before) as f64 / streams.len() as f64
+    );
     let mut latencies = Vec::new();
     for number in 0..arguments.events {
         let started = Instant::now();
@@ -65,13 +70,16 @@ async fn main() -> anyhow::Result<()> {
 /// What is resident, KiB.
 fn resident(process: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel tells no resident size")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel tells no resident size")?;
     Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
 async fn follow(address: &str) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /v1/notifications/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n").await?;
+    stream
+        .write_all(b"GET /v1/notifications/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        .await?;
     let head = until(&mut stream, "\r\n\r\n").await?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
     Ok(stream)
@@ -91,7 +99,10 @@ async fn until(stream: &mut TcpStream, end: &str) -> anyhow::Result<String> {
 async fn post(address: &str, number: usize) -> anyhow::Result<()> {
     let body = format!("{{\"title\":\"event {number}.\"}}");
     let mut stream = TcpStream::connect(address).await?;
-    let head = format!("POST /v1/notifications HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/notifications HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all((head + &body).as_bytes()).await?;
     let answer = until(&mut stream, "\r\n\r\n").await?;
     ensure!(answer.starts_with("HTTP/1.1 201"), "{answer}");

@@ -13,6 +13,7 @@ fn sample(path: &str) -> String {
         .replace("{version}", "1.0.0")
         .replace("{pack}", "nothing")
         .replace("{workflow}", "nothing")
+        .replace("{tenant}", "default")
 }
 
 #[tokio::test]
@@ -25,7 +26,9 @@ async fn every_documented_operation_is_served_and_no_other() {
             let answer = server.ask(method, &sample(path), &[], "").await;
             let documented = item.get(method.to_lowercase()).is_some();
             assert_eq!(answer.status == StatusCode::METHOD_NOT_ALLOWED, !documented, "{method} {path}");
-            if answer.status == StatusCode::NOT_FOUND {
+            if answer.status == StatusCode::NOT_FOUND && path.starts_with("/v1beta") {
+                assert!(!String::from_utf8_lossy(&answer.body).contains("/v1/openapi.json"), "{method} {path}");
+            } else if answer.status == StatusCode::NOT_FOUND {
                 assert_ne!(answer.problem(), "unknown-route", "{method} {path}");
             }
         }
@@ -51,6 +54,10 @@ fn every_operation_says_what_it_does_and_how_it_fails() {
             assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{at}");
             assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{at}");
             for (status, response) in operation["responses"].as_object().unwrap() {
+                if operation["tags"][0] == "soda" {
+                    assert!(response["content"].get("application/json").is_some(), "{at} {status}");
+                    continue;
+                }
                 let problem = response["content"].get("application/problem+json").is_some();
                 assert_eq!(problem, status.starts_with(['4', '5']), "{at} {status}");
                 check_kinds(&at, status, response["description"].as_str().unwrap_or_default());

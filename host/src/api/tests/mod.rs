@@ -10,7 +10,9 @@ mod layers;
 mod notifications;
 mod posting;
 mod refused;
+mod soda;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;
@@ -32,6 +34,8 @@ use crate::connection::secrets::SecretStore;
 use crate::coordinator::perform::{Attempt, Finding, Observe};
 use crate::coordinator::{Coordinator, Parts, Perform, ProgramError, Programs, Resolved};
 use crate::definition::graph::Program;
+use crate::identity::settings::IdentitySettings;
+use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
@@ -58,7 +62,13 @@ struct Answer {
 }
 
 impl Server {
+    /// A server that authenticates nobody.
     async fn new() -> Self {
+        Self::with(IdentitySettings::default()).await
+    }
+
+    /// A server that knows people in this way.
+    async fn with(settings: IdentitySettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
@@ -79,7 +89,10 @@ impl Server {
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
-        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
+        let keys = IdentityKeys { tokens: [1; 32], audit: [2; 32] };
+        let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, settings).unwrap();
+        let stopping = Default::default();
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }
