@@ -108,7 +108,7 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/v1/notifications/mark", "mark_notifications", May(Read)),
     rule("GET", "/v1/notifications/{id}", "get_notification", May(Read)),
     rule("DELETE", "/v1/notifications/{id}", "delete_notification", May(ManageTenant)),
-    rule("POST", "/api/notifications", "post_notification", May(Order)),
+    rule("POST", "/api/notifications", "post_notification_short", May(Order)),
     rule("POST", "/api/notifications/notifications", "post_notification_long", May(Order)),
     rule("GET", "/v1/tokens", "list_tokens", May(ManageTenant)),
     rule("POST", "/v1/tokens", "create_token", May(ManageTenant)),
