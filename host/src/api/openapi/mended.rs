@@ -11,9 +11,7 @@ const ANY: [(&str, &str); 4] =
 pub fn mend(document: &mut Value) {
     mend_inlined(document);
     let schemas = document["components"]["schemas"].clone();
-    for (_, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
-        open(schema, &schemas);
-    }
+    open_all(document, &schemas);
     for (name, member) in ANY {
         if let Some(member) = document["components"]["schemas"][name]["properties"][member].as_object_mut() {
             member.remove("type");
@@ -45,6 +43,17 @@ fn is_only_described(part: &Value) -> bool {
     part["type"] == "object"
         && part.get("description").is_some()
         && part.as_object().is_some_and(|part| part.len() == 2)
+}
+
+fn open_all(value: &mut Value, schemas: &Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| open_all(item, schemas)),
+        Value::Object(members) => {
+            members.values_mut().for_each(|member| open_all(member, schemas));
+            open(value, schemas);
+        }
+        _ => {}
+    }
 }
 
 /// Of a type that is joined from several, the parts are taken in without their refusal of what the others add.
