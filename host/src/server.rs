@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::edge::Hosts;
+use crate::api::front::Settings;
+use crate::api::replays::Replays;
 use crate::api::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -23,10 +25,11 @@ use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings,
 use crate::definition::evaluate::Evaluate;
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -80,7 +83,7 @@ pub async fn run(
     let address = listener.local_addr().map_err(RunError::Address)?;
     let server = Server::open(&config, address).await?;
     let url = format!("http://{address}");
-    let ready = config.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
+    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
     announce(&url);
     server.serve(listener, shutdown).await;
     drop(ready);
@@ -90,7 +93,9 @@ pub async fn run(
 /// All rooms, open.
 pub struct Server {
     rooms: Arc<Rooms>,
-    hosts: Hosts,
+    settings: Settings,
+    replays: Arc<Replays>,
+    drain: Duration,
     /// Held until everything else is closed.
     lock: File,
 }
@@ -101,16 +106,17 @@ impl Server {
     /// # Errors
     /// The directory or something in it cannot be used.
     pub async fn open(config: &Config, address: SocketAddr) -> Result<Self, RunError> {
-        let lock = open_data(&config.data)?;
-        let journal: Arc<dyn Journal> = SledJournal::open(config.data.join("journal")).map_err(room("the journal"))?;
-        let secrets = SecretStore::open(journal.clone(), &config.data.join("key")).map_err(room("the secrets"))?;
+        let data = &config.general.data;
+        let lock = open_data(data)?;
+        let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
+        let secrets = SecretStore::open(journal.clone(), &data.join("key")).map_err(room("the secrets"))?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(room("the connections"))?;
         let sandbox = Sandbox::new(sandbox_config(config, &secrets)).map_err(room("the sandbox"))?;
         let evaluator: Arc<dyn Evaluate> = Expressions::new(&sandbox).map_err(room("the expressions"))?;
-        let packs = config.data.join("packs");
+        let packs = data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock));
         let notifications = notifications.map_err(room("the notifications"))?;
         let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {
@@ -121,19 +127,24 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.clone());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, CancellationToken::new());
-        Ok(Self { rooms, hosts: hosts(address, config), lock })
+        let rooms =
+            Rooms::new(catalog, services, connections, secrets, coordinator, notifications, CancellationToken::new());
+        let (hosts, requests) = (hosts(address, config), &config.requests);
+        let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
+        Ok(Self { rooms, settings, replays, drain: requests.drain.0, lock })
     }
 
     /// Answers requests until `shutdown` ends; then stops taking them, ends waits and event streams, and stops the
     /// instances where they stand. They go on when the server is started again.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let Self { rooms, hosts, lock } = self;
+        let Self { rooms, settings, replays, drain, lock } = self;
         let stopping = rooms.stopping.clone();
-        let router = api::router(rooms.clone(), hosts);
-        let serving = api::serve::serve(listener, router, stopping.clone());
+        let router = api::router(rooms.clone(), settings, replays);
+        let serving = api::serve::serve(listener, router, stopping.clone(), drain);
         let stop = async {
             shutdown.await;
             tracing::info!("stopping");
@@ -149,7 +160,7 @@ impl Server {
 
 fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
     SandboxConfig {
-        cache_dir: config.cache.clone(),
+        cache_dir: config.general.cache(),
         cache_key: secrets.derive("component cache"),
         memory_bytes_max: MEMORY_BYTES_MAX,
         attempts_max: ATTEMPTS_MAX_DEFAULT as u32,
@@ -159,6 +170,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -166,7 +178,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),
@@ -178,7 +190,7 @@ fn parts(
 /// On loopback only names of this machine are answered; beyond it, the names are not known here.
 fn hosts(address: SocketAddr, config: &Config) -> Hosts {
     match address.ip().is_loopback() {
-        true => Hosts::LoopbackAnd(config.allow_hosts.clone()),
+        true => Hosts::LoopbackAnd(config.listening.allow_hosts.iter().map(|name| name.0.clone()).collect()),
         false => Hosts::Any,
     }
 }

@@ -2,21 +2,32 @@
 //! connections and no timeout for slow request heads, so hyper's connections are driven here.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
-/// Connections at once. Each costs some kilobytes and one file descriptor; 900 leave room for the store and for outgoing
-/// connections under the common limit of 1,024 descriptors.
-const CONNECTIONS_MAX: usize = 900;
+/// File descriptors that are left to the store and to outgoing connections.
+const DESCRIPTORS_KEPT: usize = 124;
+
+/// Connections at once, at most, however many descriptors there are: each costs some ten kilobytes.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// Connections that event streams leave to requests, where there are enough.
+const CONNECTIONS_FOR_REQUESTS: usize = 1_000;
 
 /// How long a request's head may take, and how long a kept connection may be idle before it. Longer than the time that
 /// common clients keep a pooled connection unused would be kinder to them; shorter is kinder to us.
@@ -25,26 +36,51 @@ const HEAD_SECONDS_MAX: Duration = Duration::from_secs(60);
 /// A connection's read buffer, bytes; also the bound of a request's head.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
-/// How long requests under way may take to end once the server stops. Waiting requests and event streams end at once.
-const DRAIN_SECONDS_MAX: Duration = Duration::from_secs(3);
-
 /// A pause after a failed accept, which mostly means that no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stopping`, then lets the requests under way end, for three seconds at most.
-pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let (connections, slots) = (TaskTracker::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+/// The address that a request comes from; a unix socket has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub Option<SocketAddr>);
+
+/// Connections that are taken at once: as many as this process may have descriptors for. The first call raises the soft limit
+/// of descriptors to the hard one.
+pub fn connections_max() -> usize {
+    static BOUND: LazyLock<usize> = LazyLock::new(|| {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let current = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit.maximum,
+            Err(_) => limit.current,
+        };
+        let descriptors = current.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+        descriptors.saturating_sub(DESCRIPTORS_KEPT).clamp(1, CONNECTIONS_MAX)
+    });
+    *BOUND
+}
+
+/// Event streams that are open at once: each holds a connection, and requests need some too.
+pub fn followers_max() -> usize {
+    let connections = connections_max();
+    (connections / 2).max(connections.saturating_sub(CONNECTIONS_FOR_REQUESTS))
+}
+
+/// Serves until `stopping`, then lets the requests under way end, for as long as `drain` at most. Waiting
+/// requests and event streams end at once.
+pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken, drain: Duration) {
+    let (connections, slots) = (TaskTracker::new(), Arc::new(Semaphore::new(connections_max())));
     let cut = CancellationToken::new();
-    while let Some(stream) = next(&listener, &slots, &stopping).await {
+    while let Some((stream, slot)) = next(&listener, &slots, &stopping).await {
         let (router, stopping, cut) = (router.clone(), stopping.clone(), cut.clone());
         connections.spawn(async move {
-            let (stream, _slot) = stream;
-            cut.run_until_cancelled(converse(stream, router, stopping)).await;
+            let _slot = slot;
+            let peer = Peer(stream.peer_addr().ok());
+            cut.run_until_cancelled(converse(stream, peer, router, stopping)).await;
         });
     }
     drop(listener); // New clients are refused from here on, instead of waiting in the backlog.
     connections.close();
-    if tokio::time::timeout(DRAIN_SECONDS_MAX, connections.wait()).await.is_err() {
+    if tokio::time::timeout(drain, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "cutting off requests that did not end in time");
         cut.cancel();
         connections.wait().await;
@@ -84,12 +120,22 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn converse(stream: TcpStream, router: Router, stopping: CancellationToken) {
+/// Answers the requests of one connection.
+pub async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_SECONDS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

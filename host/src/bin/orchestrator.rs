@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
-use orchestrator_host::config::{Arguments, Config, LogFormat};
+use orchestrator_host::config::sections::general::General;
+use orchestrator_host::config::{self, Config, ConfigError, Invocation, LogFormat};
 use orchestrator_host::server;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,25 +14,29 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit code where the settings are wrong: to start again will not help.
+const WRONG_SETTINGS: u8 = 2;
+
 fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("orchestrator: cannot {error:#}");
-            ExitCode::FAILURE
+            if error.is::<ConfigError>() { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
         }
     }
 }
 
 fn start() -> anyhow::Result<()> {
-    let config = Config::resolve(Arguments::parse())?;
-    log_to_stderr(config.log_format)?;
+    let invocation = Invocation::read(&config::command().get_matches(), std::env::vars_os())?;
+    let config = Config::resolve(&invocation.sources)?;
+    log_to_stderr(&config.general)?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let listen = config.listen;
+    let listen = config.listening.addresses(false)[0];
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
     let shutdown = asked_to_stop()?;
     server::run(config, listener, shutdown, announce).await?;
@@ -64,12 +68,10 @@ fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-fn log_to_stderr(format: LogFormat) -> anyhow::Result<()> {
-    let filter = std::env::var("ORCHESTRATOR_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter =
-        EnvFilter::try_new(filter).context("understand ORCHESTRATOR_LOG: write for example `info` or `debug`")?;
+fn log_to_stderr(general: &General) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&general.log).context("understand `log`: write for example `info` or `debug`")?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
+    match general.log_format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().init(),
     }

@@ -1,0 +1,8 @@
+//! The settings themselves, one file per section.
+
+pub mod events;
+pub mod general;
+pub mod identity;
+pub mod listening;
+pub mod requests;
+pub mod tls;
