@@ -48,6 +48,9 @@ pub struct Version {
     pub api: String,
     /// The formats of `pack.yaml` it reads.
     pub pack_formats: Vec<u64>,
+    /// Whether requests are authenticated: `required`, or `none` where whoever reaches the server may do everything.
+    #[schema(example = "required")]
+    pub authentication: String,
     /// The worlds a pack's components may be built for.
     #[schema(example = json!(["orchestrator:pack/action@0.1"]))]
     pub worlds: Vec<String>,
@@ -82,8 +85,9 @@ pub async fn get_health(State(rooms): State<Arc<Rooms>>) -> Result<Json<Health>,
 #[utoipa::path(get, path = "/v1/version", tag = "server", responses(
     (status = 200, description = "The versions.", body = Version),
 ))]
-pub async fn get_version() -> Json<Version> {
+pub async fn get_version(State(rooms): State<Arc<Rooms>>) -> Json<Version> {
     Json(Version {
+        authentication: if rooms.identity.is_required() { "required" } else { "none" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: "v1".to_owned(),
         pack_formats: crate::pack::manifest::FORMATS.to_vec(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use orchestrator_host::config::sections::general::General;
-use orchestrator_host::config::{self, Config, ConfigError, Invocation, LogFormat};
+use orchestrator_host::config::{self, Config, ConfigError, Invocation, LogFormat, Task};
 use orchestrator_host::server;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +32,10 @@ fn start() -> anyhow::Result<()> {
     let config = Config::resolve(&invocation.sources)?;
     log_to_stderr(&config.general)?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(serve(config))
+    match invocation.task {
+        Task::ResetAdminToken => Ok(runtime.block_on(server::reset_admin_token(&config))?),
+        _ => runtime.block_on(serve(config)),
+    }
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
