@@ -6,6 +6,7 @@ pub mod binaries;
 pub mod client;
 pub mod guests;
 pub mod jira;
+pub mod keep_alive;
 pub mod kubernetes;
 pub mod language;
 pub mod migration;

@@ -14,10 +14,12 @@ pub mod edge;
 pub mod events;
 pub mod extract;
 pub mod follow_ups;
+pub mod gate;
 mod given_events;
 pub mod grants;
 pub mod instances;
 pub mod list;
+pub mod metrics;
 pub mod notifications;
 pub mod openapi;
 pub mod packs;
@@ -41,10 +43,12 @@ use rooms::Rooms;
 
 /// The whole interface.
 pub fn router(rooms: Arc<Rooms>, hosts: Hosts) -> Router {
+    let metrics = rooms.metrics.clone();
     openapi::router()
         .with_state(rooms)
         .fallback(async || problem::unknown_route())
         .layer(from_fn_with_state(Edge::new(hosts), edge::edge))
+        .layer(from_fn_with_state(metrics, metrics::measure))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, notifications, packs,
-    schemas, secrets, services, tasks, webhooks, workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, metrics,
+    notifications, packs, schemas, secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -81,6 +81,9 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(backstage::post_notification_long))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
+        .routes(routes!(about::get_live))
+        .routes(routes!(about::get_ready))
+        .routes(routes!(metrics::get_metrics))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
         .split_for_parts();

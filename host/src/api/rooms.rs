@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Metrics;
 use super::problem::Problem;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
@@ -36,6 +37,8 @@ pub struct Rooms {
     pub notifications: Arc<Notifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
+    /// What monitoring is shown.
+    pub metrics: Metrics,
     followers: Arc<Semaphore>,
     installs: Arc<Semaphore>,
 }
@@ -52,7 +55,23 @@ impl Rooms {
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(FOLLOWERS_MAX), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
-        Arc::new(Self { catalog, connections, secrets, coordinator, notifications, stopping, followers, installs })
+        let metrics = Metrics::default();
+        Arc::new(Self {
+            catalog,
+            connections,
+            secrets,
+            coordinator,
+            notifications,
+            stopping,
+            metrics,
+            followers,
+            installs,
+        })
+    }
+
+    /// Followers at the moment.
+    pub fn followers(&self) -> usize {
+        FOLLOWERS_MAX.saturating_sub(self.followers.available_permits())
     }
 
     /// A follower's place, given back when dropped.

@@ -12,6 +12,7 @@
 mod attempt;
 mod child;
 mod cleanup;
+mod ends;
 pub mod events;
 mod fold;
 mod follow;
@@ -47,6 +48,7 @@ use crate::journal::{Journal, StoreError};
 use crate::machine::Moment;
 use crate::model::InstanceId;
 
+pub use ends::EndCounts;
 pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
 pub use installed::InstalledPrograms;
@@ -133,7 +135,7 @@ struct Shared {
     /// What is awaited of other instances; see `child`.
     children: child::Children,
     started: AtomicU64,
-    ended: AtomicU64,
+    ends: ends::Ends,
 }
 
 impl Shared {
@@ -159,7 +161,7 @@ impl Shared {
             failed: OnceLock::new(),
             children: child::Children::default(),
             started: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            ends: ends::Ends::default(),
         }
     }
 

@@ -6,6 +6,7 @@ mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod monitoring;
 mod notifications;
 mod posting;
 mod refused;
