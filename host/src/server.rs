@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::edge::Hosts;
+use crate::api::front::Settings;
 use crate::api::gate::Gate;
+use crate::api::replays::Replays;
 use crate::api::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -26,10 +28,11 @@ use crate::door::tls::Tls;
 use crate::door::{Doors, Figures, renewal};
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::expression::Expressions;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// Linear memory of one attempt, bytes. Large bodies pass it by inside the host, so that this holds JSON and code's data
 /// only.
@@ -78,17 +81,17 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
     announce: impl FnOnce(&[String]),
 ) -> Result<(), RunError> {
-    let front = Front::of(&doors, &config);
+    let standing = Standing::of(&doors, &config);
     let stopping = CancellationToken::new();
     let (gate, opener) = Gate::new(stopping.clone());
-    let serving = tokio::spawn(api::serve::serve(doors, gate, stopping.clone()));
+    let serving = tokio::spawn(api::serve::serve(doors, gate, stopping.clone(), config.requests.drain.0));
     let server = Server::open(&config, stopping.clone()).await.inspect_err(|_| stopping.cancel())?;
-    server.rooms.metrics.attach(front.figures.clone(), config.listening.public_metrics);
-    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, front.url())).transpose()?;
-    opener.open(api::router(server.rooms.clone(), front.hosts.clone()));
-    announce(&front.urls);
-    manager.ready(&format!("answers on {}", front.urls.join(" ")));
-    front.watch(serving, &server, &manager, shutdown).await;
+    server.rooms.metrics.attach(standing.figures.clone(), config.listening.public_metrics);
+    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, standing.url())).transpose()?;
+    opener.open(api::router(server.rooms.clone(), standing.settings.clone(), server.replays.clone()));
+    announce(&standing.urls);
+    manager.ready(&format!("answers on {}", standing.urls.join(" ")));
+    standing.watch(serving, &server, &manager, shutdown).await;
     drop(opener); // The interface holds the rooms.
     server.close().await;
     drop(ready);
@@ -96,17 +99,19 @@ pub async fn run(
 }
 
 /// What is known of the doors once they are open.
-struct Front {
+struct Standing {
     urls: Vec<String>,
-    hosts: Hosts,
+    settings: Settings,
     figures: Arc<Figures>,
     tls: Option<Arc<Tls>>,
 }
 
-impl Front {
+impl Standing {
     fn of(doors: &Doors, config: &Config) -> Self {
         let (figures, tls) = (doors.figures.clone(), doors.tls.clone());
-        Self { urls: doors.urls(), hosts: hosts(doors, config), figures, tls }
+        let (hosts, requests) = (hosts(doors, config), &config.requests);
+        let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
+        Self { urls: doors.urls(), settings, figures, tls }
     }
 
     /// The first base URL.
@@ -144,6 +149,7 @@ impl Front {
 /// All rooms, open.
 pub struct Server {
     rooms: Arc<Rooms>,
+    replays: Arc<Replays>,
     /// Held until everything else is closed.
     lock: File,
 }
@@ -164,7 +170,7 @@ impl Server {
         let packs = data.join("packs");
         let catalog = Catalog::open(journal.clone(), &packs, sandbox.clone(), evaluator.clone());
         let catalog = catalog.map_err(room("the packs"))?;
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock));
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock));
         let notifications = notifications.map_err(room("the notifications"))?;
         let caller = coordinator::caller(Arc::new(SystemClock)).map_err(io::Error::other).map_err(room("the calls"))?;
         let perform = Arc::new(Sandboxed {
@@ -175,15 +181,17 @@ impl Server {
             sandbox,
             caller,
         });
-        let parts = parts(journal, &catalog, perform, evaluator, config.events.settings());
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
+        let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, stopping);
-        Ok(Self { rooms, lock })
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, stopping);
+        Ok(Self { rooms, replays, lock })
     }
 
     /// Stops the instances where they stand, once no request comes any more. They go on when the server is started again.
     pub async fn close(self) {
-        let Self { rooms, lock } = self;
+        let Self { rooms, lock, .. } = self;
         if tokio::time::timeout(STOP_SECONDS_MAX, rooms.coordinator.shutdown()).await.is_err() {
             tracing::warn!("instances did not stop in time; they are taken up at the next start like after a crash");
         }
@@ -203,6 +211,7 @@ fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {
 fn parts(
     journal: Arc<dyn Journal>,
     catalog: &Arc<Catalog>,
+    services: &Arc<Services>,
     perform: Arc<dyn coordinator::Perform>,
     evaluator: Arc<dyn Evaluate>,
     events: EventSettings,
@@ -210,7 +219,7 @@ fn parts(
     Parts {
         journal,
         clock: Arc::new(SystemClock),
-        programs: Arc::new(InstalledPrograms(catalog.clone())),
+        programs: Arc::new(InstalledPrograms { catalog: catalog.clone(), services: services.clone() }),
         perform,
         evaluator,
         random: Box::new(rand::random),

@@ -85,6 +85,9 @@ impl Bench {
             input: Arc::new(input),
             start_key: None,
             parent: None,
+            tenant: Default::default(),
+            created_by: None,
+            rerun_of: None,
         };
         let first = Stamped { seq: 1, at: now, record: Record::Created(Box::new(created)) };
         state.apply(program, &first)?;

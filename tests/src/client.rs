@@ -137,6 +137,21 @@ impl Rest {
         }
     }
 
+    /// Cancels an instance and waits until what its workflow names in `onCancel` has ended; that one's summary.
+    ///
+    /// # Errors
+    /// As [`Rest::ended`], and when nothing was started to clean up.
+    pub async fn cancelled(&self, id: &str, cleaner: &str, within: Duration) -> anyhow::Result<Value> {
+        self.fine(Method::POST, &format!("/v1/instances/{id}/cancel"), None).await?;
+        let summary = self.ended(id, within).await?;
+        ensure!(summary["status"] == "cancelled", "instance {id} ended otherwise: {summary}");
+        let listed = self.get(&format!("/v1/instances?workflow={cleaner}")).await?;
+        let items = listed["items"].as_array().cloned().unwrap_or_default();
+        let own = items.iter().find(|cleaning| cleaning["parent"]["instance"] == id);
+        let own = own.with_context(|| format!("no `{cleaner}` was started for {id}: {listed}"))?;
+        self.ended(own["id"].as_str().context("an instance has an identifier")?, within).await
+    }
+
     /// Follows an instance's events from the record behind `after` on, as JSON.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 pub mod backstage;
 pub mod binaries;
 pub mod client;
+#[cfg(target_os = "linux")]
+pub mod guest_memory;
 pub mod guests;
 pub mod jira;
 pub mod keep_alive;
@@ -13,6 +15,7 @@ pub mod migration;
 pub mod move2kube;
 pub mod mta;
 pub mod multicloud;
+pub mod published;
 pub mod s3;
 pub mod server;
 pub mod smtp;

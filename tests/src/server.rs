@@ -177,6 +177,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if let Some(warm) = self.binaries.warm_data() {
+            // Without it the next test only takes longer.
+            let _ = add_to_cache(&self.directory.join("data"), &warm);
+        }
     }
 }
 
@@ -207,9 +211,42 @@ fn keep_cache(data: &Path, warm: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies a file or a folder with everything in it.
+/// Compiled components that are kept for servers to come: those of all packs and fixtures, of a few builds.
+const KEPT_MAX: usize = 60;
+
+/// Adds what a server compiled: its packs' components, which an unoptimised server compiles for many seconds.
+fn add_to_cache(data: &Path, warm: &Path) -> anyhow::Result<()> {
+    let key = |folder: &Path| std::fs::read(folder.join("key"));
+    // One that started before there was a warm cache has a key of its own, by which nobody else can read its files.
+    if key(data)? != key(warm)? {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(data.join("cache"))? {
+        let entry = entry?;
+        // The same content has the same name; another test may have been faster.
+        let _ = std::fs::hard_link(entry.path(), warm.join("cache").join(entry.file_name()));
+    }
+    forget_oldest(&warm.join("cache"))
+}
+
+fn forget_oldest(cache: &Path) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(cache)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    files.sort();
+    let surplus = files.len().saturating_sub(KEPT_MAX);
+    files.iter().take(surplus).try_for_each(|(_, path)| std::fs::remove_file(path))?;
+    Ok(())
+}
+
+/// Copies a file or a folder with everything in it, or links it: files of the cache are replaced and never changed.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     if !from.is_dir() {
+        if from.extension().is_some_and(|extension| extension == "cwasm") && std::fs::hard_link(from, to).is_ok() {
+            return Ok(());
+        }
         return std::fs::copy(from, to).map(drop).with_context(|| format!("copy {}", from.display()));
     }
     std::fs::create_dir_all(to)?;

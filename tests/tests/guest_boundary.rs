@@ -380,3 +380,34 @@ fn every_guest_has_a_test() {
         assert!(name == "mod" || tests.contains(&format!("fn {name}")), "write a test for the guest `{name}`");
     }
 }
+
+#[tokio::test]
+async fn sends_mail_only_where_it_is_granted() {
+    let told = Boundary::new().await.output("sends-mail", json!("post")).await;
+    assert_eq!(told[0], "denied", "{told}");
+    for cure in ["connection `post` is not granted", "uses: { connections: [post] }", "orchctl pack grant"] {
+        assert!(told[1].as_str().unwrap().contains(cure), "{told}");
+    }
+    let web = json!({"baseUrl": "https://api.example"});
+    let told = Boundary::new().await.connection("post", web).await.output("sends-mail", json!("post")).await;
+    assert_eq!(told[0], "denied", "{told}");
+    assert!(told[1].as_str().unwrap().contains("grant one that was declared with `mail`"), "{told}");
+}
+
+#[tokio::test]
+async fn posts_notifications_only_where_it_is_granted() {
+    let told = Boundary::new().await.output("posts-notifications", json!(null)).await;
+    for one in told.as_array().unwrap() {
+        assert_eq!(one[0], "denied", "{told}");
+        assert!(one[1].as_str().unwrap().contains("uses: { inbox: true }"), "{told}");
+    }
+    assert_eq!(told.as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn sends_no_request_by_a_connection_for_mail() {
+    let mail = json!({"baseUrl": "smtp://127.0.0.1:1", "mail": {"from": "a@mail.example"}});
+    let boundary = Boundary::new().await.connection("post", mail).await;
+    let told = boundary.output("sends", json!([["post", "GET", "/"]])).await[0].clone();
+    assert!(matches!(told[0].as_str(), Some("denied" | "invalid-request")), "{told}");
+}

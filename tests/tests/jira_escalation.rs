@@ -423,6 +423,49 @@ async fn a_cancelled_order_has_its_ticket_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_after_its_approval_takes_its_namespace_back() {
+    let mut scene = Scene::start(Flavour::Cloud).await;
+    // Held in the cluster or in Jira, before and after the namespace is there; the last one belongs to somebody else.
+    let places = [
+        ("POST", "/namespaces", false, "namespace", false),
+        ("POST", "/namespaces", true, "namespace", false),
+        ("POST", "/projectrequests", true, "project", false),
+        ("GET", "/namespaces/", true, "namespace", false),
+        ("POST", "/comment", false, "namespace", false),
+        ("GET", "/namespaces/", true, "namespace", true),
+    ];
+    for (method, path, after_effect, kind, foreign) in places {
+        let story = format!("{method} {path}, after its effect: {after_effect}, somebody else's: {foreign}");
+        scene.renew(Flavour::Cloud).await;
+        if foreign {
+            scene.cluster.world(|cluster| cluster.add("team-a"));
+        }
+        let fault = Fault::on(method, path, Trouble::Hang).times(1_000);
+        let fault = if after_effect { fault.after_effect() } else { fault };
+        if path == "/comment" {
+            scene.jira.fault(fault)
+        } else {
+            scene.cluster.fault(fault)
+        }
+        let id = scene.order("team-a", json!({ "kind": kind, "settleSeconds": 0.2 })).await;
+        scene.decide(&id, "Done").await;
+        until(|| {
+            let asked = |seen: Vec<_>| !seen.is_empty();
+            (asked(scene.cluster.requests_to(method, path)) || asked(scene.jira.requests_to(method, path)))
+                .then_some(())
+        })
+        .await;
+        scene.cluster.heal();
+        scene.jira.heal();
+        let cleaned = scene.rest().cancelled(&id, "remove-namespace", WITHIN).await.expect("it cleans up");
+        assert_eq!(cleaned["status"], "completed", "{story}: {cleaned}");
+        let left = scene.cluster.world(|cluster| cluster.spaces.len());
+        assert_eq!(left, usize::from(foreign), "{story}: {cleaned}");
+        until(|| (scene.jira.world(|site| site.issues[0].category() == "done")).then_some(())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_project_is_audited_by_a_ticket_of_its_own() {
     let scene = Scene::start(Flavour::Cloud).await;
     let audited = async |project: &str, resolution: &str| {

@@ -243,6 +243,68 @@ async fn cancelling_removes_the_running_analysis() {
     assert_eq!(cleaning["parent"]["instance"], json!(id), "{listed}");
     let cleaned = scene.rest().ended(cleaning["id"].as_str().expect("an id"), WITHIN).await.expect("it ends");
     assert_eq!((&cleaned["status"], &cleaned["output"]["instance"]), (&json!("completed"), &json!(id)), "{cleaned}");
+    assert_eq!(scene.mta.with(|hub| hub.applications.len()), 0, "the order had made it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_keeps_the_application_that_was_found_or_is_used() {
+    let mut scene = Scene::start().await;
+    let found = json!({"id": 77, "name": "shop", "repository": {"kind": "git", "url": REPOSITORY}});
+    let places =
+        [("POST", "/hub/applications", true), ("POST", "/hub/taskgroups", true), ("PUT", "/hub/taskgroups", true)];
+    for (method, path, after_effect) in places {
+        scene.renew().await;
+        let fault = Fault::on(method, path, Trouble::Hang);
+        scene.mta.fault(if after_effect { fault.after_effect() } else { fault });
+        let id = scene.order(json!({"settleSeconds": 0.1}), &format!("held at {method} {path}")).await;
+        while scene.mta.count(method, path) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let cleaned = scene.rest().cancelled(&id, "remove-analysis", WITHIN).await.expect("it cleans up");
+        let left = scene.mta.with(|hub| (hub.applications.len(), hub.groups.len(), hub.tasks.len()));
+        assert_eq!(left, (0, 0, 0), "{method} {path}: {cleaned}");
+    }
+    for (owner, is_found) in [(Value::Null, true), (json!({"id": 5, "name": "ann"}), false)] {
+        scene.renew().await;
+        scene.mta.with(|hub| {
+            hub.conduct = Conduct::Stuck("Running");
+            hub.applications.extend(is_found.then(|| found.clone()));
+        });
+        let id = scene.order(json!({"settleSeconds": 0.1}), &format!("kept: {is_found}")).await;
+        scene.until(|hub| hub.tasks.iter().any(|task| task["state"] == "Running")).await;
+        scene.mta.with(|hub| hub.applications[0]["owner"] = owner.clone());
+        let cleaned = scene.rest().cancelled(&id, "remove-analysis", WITHIN).await.expect("it cleans up");
+        let left = scene.mta.with(|hub| (hub.applications.len(), hub.groups.len(), hub.tasks.len()));
+        assert_eq!(left, (1, 0, 0), "{cleaned}");
+        let kept = cleaned["output"]["applicationKept"].as_str();
+        assert_eq!(kept, (!is_found).then_some("it has an owner"), "{cleaned}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_removes_the_transformation_or_says_that_it_stays() {
+    let scene = Scene::start().await;
+    let order = json!({"repositoryUrl": REPOSITORY, "sourceBranch": "main", "targetBranch": "containers", "workspaceId": "w-1",
+        "projectId": "p-1", "pollSeconds": 0.02, "settleSeconds": 0.1, "cleanupMinutes": 0.02});
+    for (answered_after, held, left) in [(Some(0), "/api/v1/workspaces/w-1/projects/p-1/outputs/", 0), (None, "", 1)] {
+        scene.move2kube.with(|api| api.answered_after = answered_after);
+        let path = if held.is_empty() { "/api/v1/workspaces/w-1/projects/p-1" } else { held };
+        if !held.is_empty() {
+            scene.move2kube.fault(Fault::on("GET", held, Trouble::Hang));
+        }
+        let key = format!("cancel-{left}");
+        let started = scene.move2kube.with(|api| api.started);
+        let ordered = scene.rest().order("move to containers", order.clone(), &key).await.expect("ordered");
+        while scene.move2kube.with(|api| api.started) == started || scene.move2kube.count("GET", path) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let id = ordered["id"].as_str().expect("an id");
+        let cleaned = scene.rest().cancelled(id, "remove-transformation", WITHIN).await.expect("it cleans up");
+        assert_eq!(cleaned["status"], "completed", "{cleaned}");
+        assert_eq!(scene.move2kube.with(|api| api.outputs.len()), left, "{cleaned}");
+        let told = cleaned["output"]["result"]["message"].to_string();
+        assert_eq!(told.contains("answer its questions or delete the project"), left == 1, "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

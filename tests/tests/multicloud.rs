@@ -167,3 +167,56 @@ async fn a_server_killed_at_random_moments_runs_one_job() {
         assert_eq!((scene.service.jobs_ever(), scene.service.plans().len()), (1, 0), "seed {seed}, round {round}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_anywhere_leaves_neither_plan_nor_empty_bucket() {
+    let mut scene = Scene::start().await;
+    let places = [
+        ("GET", "/b1", false),
+        ("PUT", "/b2", false),
+        ("PUT", "/b2", true),
+        ("POST", "/plans", false),
+        ("POST", "/plans", true),
+        ("POST", "/plans/", true),
+        ("GET", "/jobs/", false),
+        ("DELETE", "/plans/", false),
+    ];
+    for (method, path, after_effect) in places {
+        scene.renew().await;
+        let story = format!("{method} {path}, after its effect: {after_effect}");
+        let fault = Fault::hanging(method, path);
+        scene.service.fault(if after_effect { fault.after_effect() } else { fault });
+        let id = scene.order(json!({ "destinationBackend": "west", "settleSeconds": 0.1 }), &story).await;
+        while scene.service.requests_to(method, path).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let cleaned = scene.rest().cancelled(&id, "remove-plan", WITHIN).await.expect("it cleans up");
+        assert_eq!(cleaned["status"], "completed", "{story}: {cleaned}");
+        assert_eq!(scene.service.plans(), Vec::<String>::new(), "{story}");
+        // A job that has copied something is not undone.
+        let left = scene.service.look("b2").map(|(_, objects)| objects);
+        assert_eq!(left, (method == "DELETE").then_some(5), "{story}: {cleaned}");
+        let told = cleaned["output"]["result"]["message"].to_string();
+        assert_eq!(told.contains("stays: it has objects"), method == "DELETE", "{story}: {told}");
+    }
+    // A bucket that was there is nobody's to remove, however empty it is.
+    scene.renew().await;
+    scene.service.bucket("b2", "west", &[]);
+    scene.service.fault(Fault::hanging("POST", "/plans"));
+    let id = scene.order(json!({ "destinationBackend": "west", "settleSeconds": 0.1 }), "found").await;
+    while scene.service.requests_to("POST", "/plans").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    scene.rest().cancelled(&id, "remove-plan", WITHIN).await.expect("it cleans up");
+    assert_eq!(scene.service.look("b2"), Some(("west".to_owned(), 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_order_takes_the_empty_bucket_back_that_it_made() {
+    let scene = Scene::start().await;
+    scene.service.next_job(Conduct::Stuck);
+    let order = json!({ "destinationBackend": "west", "deadlineMinutes": 0.02 });
+    let summary = scene.run(order, "stuck").await;
+    assert_eq!(summary["status"], "faulted", "{summary}");
+    assert_eq!((scene.service.look("b2"), scene.service.plans().len()), (None, 0));
+}

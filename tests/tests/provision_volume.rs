@@ -1,6 +1,6 @@
 //! The storage pack on the real server against the double of the block API: every service does its work, whatever fails
-//! leaves nothing behind, neither a lost answer nor a killed server does anything twice, and no guest ever holds the token
-//! or the address. Every fault of every request is tried in `storage.rs`, without a server.
+//! leaves nothing behind, neither a lost answer nor a killed server does anything twice; what a guest's memory holds is in
+//! `guest_memory.rs`. Every fault of every request is tried in `storage.rs`, without a server.
 
 use std::time::Duration;
 
@@ -275,64 +275,6 @@ async fn a_server_killed_at_random_moments_does_every_order_once() {
     assert_eq!(left, (vec![], vec![], vec![]), "seed {seed}");
 }
 
-/// The guest is held in the middle of a request, and its memory is read from outside of the server.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn the_memory_of_a_guest_holds_neither_token_nor_address() {
-    let scene = Scene::start().await;
-    let address = scene.soda.url.split('/').nth(2).expect("a URL has a host").to_owned();
-    scene.soda.fault(Fault::on("POST", "/block/volumes", Trouble::Hang));
-    scene.order(json!({"name": "a volume to look for in memory"}), "memory").await;
-    while scene.soda.requests_to("POST", "/block/volumes").is_empty() {
-        tokio::task::yield_now().await;
-    }
-    let memory = guest_memory::of(scene.server.id());
-    let holds = |text: &str| memory.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds("a volume to look for in memory"), "it is the guest's memory: its input stands in it");
-    assert!(holds("backend"), "it knows the connection by its name");
-    for secret in [TOKEN, address.as_str(), "v1beta", orchestrator_tests::soda::TENANT] {
-        assert!(!holds(secret), "`{secret}` stands in the guest's memory");
-    }
-}
-
-/// What the linear memories of a server's guests hold now.
-#[cfg(target_os = "linux")]
-mod guest_memory {
-    use std::fs::File;
-    use std::os::unix::fs::FileExt as _;
-
-    /// A guest's memory is followed by inaccessible address space of this size at least; nothing else in a process is.
-    const GUARD_BYTES_MIN: u64 = 256 << 20;
-
-    /// Memory of one guest that is read at most.
-    const READ_BYTES_MAX: u64 = 64 << 20;
-
-    pub fn of(process: u32) -> Vec<u8> {
-        let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("the server runs");
-        let regions: Vec<_> = maps.lines().filter_map(region).collect();
-        let memory = File::open(format!("/proc/{process}/mem")).expect("the server is ours to read");
-        let mut found = Vec::new();
-        for pair in regions.windows(2) {
-            let ((start, end, access), (guard, guard_end, none)) = (pair[0], pair[1]);
-            let guarded = guard == end && none.starts_with("---") && guard_end - guard >= GUARD_BYTES_MIN;
-            if access.starts_with("rw") && guarded {
-                let mut bytes = vec![0; (end - start).min(READ_BYTES_MAX) as usize];
-                if memory.read_exact_at(&mut bytes, start).is_ok() {
-                    found.append(&mut bytes);
-                }
-            }
-        }
-        found
-    }
-
-    fn region(line: &str) -> Option<(u64, u64, &str)> {
-        let (range, rest) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-')?;
-        let number = |text| u64::from_str_radix(text, 16).ok();
-        Some((number(start)?, number(end)?, rest))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_does_not_fit_is_refused_with_every_fault() {
     let scene = Scene::start().await;
@@ -363,4 +305,48 @@ async fn a_cancelled_order_stops_within_a_second() {
     let summary = scene.rest().ended(&id, WITHIN).await.expect("it ends");
     assert_eq!(summary["status"], "cancelled");
     assert!(start.elapsed() < Duration::from_secs(1), "it took {:?}", start.elapsed());
+}
+
+/// Where an order is held when it is cancelled, and who cleans up.
+const HELD: [(&str, &str, &str, &str); 7] = [
+    ("volume provision", "POST", "/block/volumes", "remove-volume"),
+    ("volume provision", "GET", "/block/volumes/", "remove-volume"),
+    ("volume provision", "POST", "/block/attachments", "remove-volume"),
+    ("volume provision", "GET", "/block/attachments/", "remove-volume"),
+    ("volume snapshot", "POST", "/block/snapshots", "remove-snapshot"),
+    ("volume snapshot", "GET", "/block/snapshots/", "remove-snapshot"),
+    ("volume attach", "POST", "/block/attachments", "remove-attachment"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_anywhere_leaves_nothing_behind() {
+    let mut scene = Scene::start().await;
+    for (service, method, path, cleaner) in HELD {
+        for after_effect in [false, true] {
+            let story = format!("{service}, {method} {path}, after its effect: {after_effect}");
+            scene.renew(Pace::After(MOMENT)).await;
+            let mut input = scene.input(json!({}));
+            if service != SERVICE {
+                let made = scene.run(json!({}), &format!("before {story}")).await;
+                let volume = made["output"]["volumeId"].clone();
+                scene.done("volume detach", json!({"volumeId": volume, "pollSeconds": 0.02})).await;
+                input = json!({"volumeId": volume, "pollSeconds": 0.02});
+                let more = if service == "volume attach" { ("hostId", scene.host.as_str()) } else { ("name", "s") };
+                input[more.0] = json!(more.1);
+            }
+            input["settleSeconds"] = json!(0.2);
+            let before = (scene.soda.volumes().len(), scene.soda.attachments(), scene.soda.snapshots());
+            let asked = scene.soda.requests_to(method, path).len();
+            let fault = Fault::on(method, path, Trouble::Hang);
+            scene.soda.fault(if after_effect { fault.after_effect() } else { fault });
+            let id = scene.order_of(service, input, &story).await;
+            while scene.soda.requests_to(method, path).len() == asked {
+                tokio::task::yield_now().await;
+            }
+            let cleaned = scene.rest().cancelled(&id, cleaner, WITHIN).await.expect("it cleans up");
+            assert_eq!(cleaned["status"], "completed", "{story}: {cleaned}");
+            let after = (scene.soda.volumes().len(), scene.soda.attachments(), scene.soda.snapshots());
+            assert_eq!(after, before, "{story}: {cleaned}");
+        }
+    }
 }

@@ -18,7 +18,8 @@ impl Wire for Host<'_> {
     }
 
     fn start_transfer(&self, from: Request, to: Request) -> Result<Self::Exchange, Broken> {
-        http::transfer(built(from), built(to)).map_err(broken)
+        // What arrived is proved by comparing the two stores' own checksums.
+        http::transfer(built(from).without_digest(), built(to)).map_err(broken)
     }
 
     fn wait_any(&self, exchanges: &[&Self::Exchange]) -> usize {

@@ -3,10 +3,12 @@
 //! The hub knows no idempotency key and refuses a second application of the same name. An application that was made here
 //! carries `[orchestrator:<key>]` in its comments, so that a repeat finds it and still knows that it is ours to remove.
 
+use std::collections::BTreeMap;
+
 use orchestrator_sdk::{Context, Error, Finding, Json, http, json, log};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, HUB};
+use crate::api::{self, HUB, Ref};
 use crate::repository::canonical;
 
 /// Applications below the connection's base URL.
@@ -50,6 +52,26 @@ pub struct ApplicationId {
     pub application_id: u64,
 }
 
+/// Whose application.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnApplication {
+    /// The key that it was made under.
+    pub request_key: String,
+}
+
+/// What became of an application that was made under a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnRemoved {
+    /// Its identifier; nothing where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_id: Option<u64>,
+    /// Why it was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
 /// An application as the hub shows it.
 #[derive(Debug, Clone, Deserialize)]
 struct Seen {
@@ -60,6 +82,38 @@ struct Seen {
     comments: Option<String>,
     #[serde(default)]
     repository: Option<Repository>,
+    /// What people and other programs hang on it.
+    #[serde(flatten)]
+    others: BTreeMap<String, Json>,
+}
+
+/// Members of an application that only somebody else sets, and the words for them.
+const OF_OTHERS: [(&str, &str); 7] = [
+    ("owner", "an owner"),
+    ("contributors", "contributors"),
+    ("businessService", "a business service"),
+    ("archetypes", "an archetype"),
+    ("assessments", "an assessment"),
+    ("review", "a review"),
+    ("migrationWave", "a migration wave"),
+];
+
+/// What belongs to an application: a task, the member of a task group, or a ticket.
+#[derive(Debug, Clone, Deserialize)]
+struct Belonging {
+    #[serde(default)]
+    name: String,
+    /// The hub starts tasks of the kinds `…-discovery` itself for every application.
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    application: Option<Ref>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Group {
+    #[serde(default)]
+    tasks: Option<Vec<Belonging>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -112,9 +166,32 @@ pub fn remove_application(ctx: &Context, input: ApplicationId) -> Result<Json, E
     Ok(json!({ "applicationId": input.application_id, "status": "deleted" }))
 }
 
+/// Deletes the application that was made under a key, unless somebody else uses it by now: an analysis, a ticket or
+/// anything that people hang on an application. One that was found and not made is never touched.
+///
+/// # Errors
+/// Those of the hub.
+pub fn remove_own_application(ctx: &Context, input: OwnApplication) -> Result<OwnRemoved, Error> {
+    let all: Vec<Seen> = api::list(APPLICATIONS)?;
+    let marker = marker(&input.request_key);
+    let mine = |seen: &Seen| seen.comments.as_ref().is_some_and(|comments| comments.contains(&marker));
+    let Some(seen) = all.into_iter().find(mine) else { return Ok(OwnRemoved::default()) };
+    let kept = seen.used()?;
+    if let Some(why) = &kept {
+        log::info!("application {} stays: it has {why}", seen.id);
+    } else {
+        remove_application(ctx, ApplicationId { application_id: seen.id })?;
+    }
+    Ok(OwnRemoved { application_id: Some(seen.id), kept: kept.map(|why| format!("it has {why}")) })
+}
+
+fn marker(key: &str) -> String {
+    format!("[orchestrator:{key}]")
+}
+
 impl EnsureApplication {
     fn marker(&self, ctx: &Context) -> String {
-        format!("[orchestrator:{}]", self.request_key.as_deref().unwrap_or(ctx.idempotency_key()))
+        marker(self.request_key.as_deref().unwrap_or(ctx.idempotency_key()))
     }
 
     fn name(&self) -> String {
@@ -177,6 +254,27 @@ impl EnsureApplication {
 }
 
 impl Seen {
+    /// By what somebody else uses it, if somebody does.
+    fn used(&self) -> Result<Option<String>, Error> {
+        let is_set = |value: &Json| match value {
+            Json::Null => false,
+            Json::Array(list) => !list.is_empty(),
+            _ => true,
+        };
+        let set = OF_OTHERS.iter().find(|(member, _)| self.others.get(*member).is_some_and(is_set));
+        if let Some((_, word)) = set {
+            return Ok(Some((*word).to_owned()));
+        }
+        let groups: Vec<Group> = api::list("/taskgroups")?;
+        let mut tasks: Vec<Belonging> = api::list("/tasks")?;
+        tasks.extend(groups.into_iter().flat_map(|group| group.tasks.unwrap_or_default()));
+        if let Some(task) = tasks.iter().find(|task| task.is_of(self.id) && !task.is_the_hubs()) {
+            return Ok(Some(format!("the analysis `{}`", task.name)));
+        }
+        let tickets: Vec<Belonging> = api::list("/tickets")?;
+        Ok(tickets.iter().any(|ticket| ticket.is_of(self.id)).then(|| "a ticket".to_owned()))
+    }
+
     fn told(self, input: &EnsureApplication, ctx: &Context) -> Application {
         let marker = input.marker(ctx);
         Application {
@@ -188,6 +286,16 @@ impl Seen {
                 .unwrap_or_else(|| input.repository_url.clone()),
             name: if self.name.is_empty() { input.name() } else { self.name },
         }
+    }
+}
+
+impl Belonging {
+    fn is_of(&self, application: u64) -> bool {
+        self.application.as_ref().is_some_and(|of| of.id == application)
+    }
+
+    fn is_the_hubs(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| kind.ends_with("-discovery"))
     }
 }
 

@@ -115,3 +115,47 @@ fn an_application_that_is_gone_is_removed() {
         remove_application(&outside.context(), ApplicationId { application_id: 7 }).unwrap();
     }
 }
+
+#[test]
+fn only_an_application_that_is_ours_and_nobody_else_s_is_removed() {
+    let check = |more: Json, others: [Json; 3], expected: Option<&str>| {
+        let mut mine = seen(7, "shop", "https://git.example/org/shop.git");
+        mine["comments"] = json!("[orchestrator:i-1]");
+        mine.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let outside = Outside::new();
+        outside.expect("GET", "/applications", Reply::json(200, json!([seen(3, "other", "x"), mine])));
+        let asks = if expected.is_some_and(|why| why.contains("owner") || why.contains("archetype")) { 0 } else { 3 };
+        for (path, list) in ["/taskgroups", "/tasks", "/tickets"].iter().zip(others).take(asks) {
+            if *path == "/tickets" && expected.is_some_and(|why| why.contains("analysis")) {
+                continue;
+            }
+            outside.expect("GET", *path, Reply::json(200, list));
+        }
+        if expected.is_none() {
+            outside.expect("DELETE", "/applications/7", Reply::status(204));
+        }
+        let input = OwnApplication { request_key: "i-1".to_owned() };
+        let told = remove_own_application(&outside.context(), input).unwrap();
+        assert_eq!((told.application_id, told.kept.as_deref()), (Some(7), expected));
+    };
+    let none = || [Json::Null, json!([]), json!([])];
+    let task = |kind: Json| json!([{"id": 1, "name": "a.1", "kind": kind, "application": {"id": 7, "name": "shop"}}]);
+    let group = json!([{"id": 1, "name": "g", "tasks": task(Json::Null)}]);
+    check(json!({"owner": null, "contributors": [], "archetypes": null}), none(), None);
+    check(json!({"owner": {"id": 1}}), none(), Some("it has an owner"));
+    check(json!({"archetypes": [{"id": 1}]}), none(), Some("it has an archetype"));
+    check(json!({}), [json!([]), task(json!("language-discovery")), json!([])], None);
+    check(json!({}), [json!([]), task(json!("analyzer")), json!([])], Some("it has the analysis `a.1`"));
+    check(json!({}), [group, json!([]), json!([])], Some("it has the analysis `a.1`"));
+    check(json!({}), [json!([]), json!([]), task(Json::Null)], Some("it has a ticket"));
+}
+
+#[test]
+fn an_application_of_another_request_is_not_touched() {
+    let outside = Outside::new();
+    let mut other = seen(7, "shop", "https://git.example/org/shop.git");
+    other["comments"] = json!("[orchestrator:i-2]");
+    outside.expect("GET", "/applications", Reply::json(200, json!([other])));
+    let input = OwnApplication { request_key: "i-1".to_owned() };
+    assert_eq!(remove_own_application(&outside.context(), input).unwrap(), OwnRemoved::default());
+}

@@ -18,7 +18,8 @@ pub use analyses::{
     find_analyses, get_analysis, probe_create_analysis, remove_analysis, submit_analysis,
 };
 pub use applications::{
-    Application, ApplicationId, EnsureApplication, ensure_application, probe_ensure_application, remove_application,
+    Application, ApplicationId, EnsureApplication, OwnApplication, OwnRemoved, ensure_application,
+    probe_ensure_application, remove_application, remove_own_application,
 };
 pub use issues::{CountIssues, Counts, Tally, count_issues};
 pub use waves::{
@@ -29,6 +30,7 @@ pub use waves::{
 orchestrator_sdk::export_actions! {
     "ensure-application" => { run: ensure_application, probe: probe_ensure_application },
     "remove-application" => remove_application,
+    "remove-own-application" => remove_own_application,
     "create-analysis" => { run: create_analysis, probe: probe_create_analysis },
     "submit-analysis" => submit_analysis,
     "get-analysis" => get_analysis,

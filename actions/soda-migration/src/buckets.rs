@@ -36,6 +36,37 @@ pub struct Ensured {
     pub created: bool,
 }
 
+/// Which bucket.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BucketName {
+    /// Its name.
+    pub bucket: String,
+}
+
+/// Whether a bucket is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its name.
+    pub bucket: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// The backend it lies on, as far as the service tells.
+    pub backend: Option<String>,
+}
+
+/// What became of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    /// Its name.
+    pub bucket: String,
+    /// Whether it is gone now.
+    pub gone: bool,
+    /// Why it was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+}
+
 /// What to count.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Count {
@@ -121,6 +152,44 @@ pub fn ensure(ctx: &Context, input: Ensure) -> Result<Ensured, Error> {
     ctx.created("bucket", &bucket);
     log::info!("created the bucket `{bucket}` on the backend `{location}`");
     Ok(Ensured { bucket, backend, created: true })
+}
+
+/// Looks whether a bucket is there.
+///
+/// # Errors
+/// Those of the API.
+pub fn look(_: &Context, input: BucketName) -> Result<Found, Error> {
+    let BucketName { bucket } = input;
+    let found = find(&bucket)?;
+    Ok(Found { bucket, exists: found.is_some(), backend: found.and_then(|found| found.location) })
+}
+
+/// Removes a bucket that has no objects; one that has some is left, one that is gone is a success.
+///
+/// # Errors
+/// Those of the API.
+pub fn remove_empty(ctx: &Context, input: BucketName) -> Result<Removed, Error> {
+    let BucketName { bucket } = input;
+    if find(&bucket)?.is_none() {
+        return Ok(Removed { bucket, gone: true, kept: None });
+    }
+    // Not every release of the service looks itself before it removes a bucket.
+    if let Some(object) = Objects::of(&bucket, None).next().transpose()? {
+        let kept = Some(format!("it has objects, the first is `{}`", object.key));
+        return Ok(Removed { bucket, gone: false, kept });
+    }
+    let response = api::send(http::delete(S3, &format!("/{}", http::encode_path_segment(&bucket))))?;
+    match response.status() {
+        404 => {}
+        409 => {
+            let kept = Some("it is not empty any more".to_owned());
+            return Ok(Removed { bucket, gone: false, kept });
+        }
+        _ => drop(expect(response, &format!("remove the bucket `{bucket}`"))?),
+    }
+    ctx.deleted("bucket", &bucket);
+    log::info!("removed the empty bucket `{bucket}`");
+    Ok(Removed { bucket, gone: true, kept: None })
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,7 +14,9 @@ mod tests;
 
 orchestrator_sdk::export_actions! {
     "find-or-create-backend" => backends::find_or_create,
+    "find-bucket" => buckets::look,
     "ensure-bucket" => buckets::ensure,
+    "remove-empty-bucket" => buckets::remove_empty,
     "count-objects" => buckets::count,
     "verify-counts" => buckets::verify,
     "create-plan" => { run: plans::create, undo: plans::undo_create },

@@ -182,6 +182,35 @@ fn the_destination_lies_on_the_backend_that_was_asked_for() {
     assert!(!ensure("b3", json!("nowhere")).expect_err("no such backend").is_transient());
 }
 
+#[test]
+fn a_bucket_is_removed_only_when_nothing_is_in_it() {
+    let outside = Outside::new();
+    let input = |bucket: &str| serde_json::from_value(json!({ "bucket": bucket })).expect("an input");
+    let remove = |bucket: &str| buckets::remove_empty(&outside.context(), input(bucket));
+    let is_there = || outside.expect("GET", "/", Reply::bytes(200, BUCKETS));
+    is_there();
+    assert!(remove("b3").expect("gone").gone);
+    is_there();
+    outside.expect("GET", "/b2?list-type=2", Reply::bytes(200, page(&[("a", 1)], "")));
+    let kept = remove("b2").expect("kept");
+    assert!(!kept.gone && kept.kept.is_some_and(|why| why.contains("`a`")));
+    for (status, gone) in [(204, true), (404, true), (409, false)] {
+        is_there();
+        outside.expect("GET", "/b2?list-type=2", Reply::bytes(200, page(&[], "")));
+        outside.expect("DELETE", "/b2", Reply::status(status));
+        assert_eq!(remove("b2").expect("told").gone, gone, "{status}");
+    }
+    is_there();
+    outside.expect("GET", "/b2?list-type=2", Reply::bytes(200, page(&[], "")));
+    outside.expect("DELETE", "/b2", Reply::bytes(500, "unexpected EOF"));
+    assert!(remove("b2").expect_err("trouble").is_transient());
+    is_there();
+    let found = buckets::look(&outside.context(), input("b2")).expect("looked");
+    assert_eq!((found.exists, found.backend.as_deref()), (true, Some("east")));
+    is_there();
+    assert!(!buckets::look(&outside.context(), input("b3")).expect("looked").exists);
+}
+
 fn page(objects: &[(&str, u64)], next: &str) -> String {
     let entry = |(key, size): &(&str, u64)| format!("<Contents><Key>{key}</Key><Size>{size}</Size></Contents>");
     let more = match next {

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::json;
 
+use super::caller::Caller;
 use super::extract::InJson;
 use super::notifications::{NewNotification, new};
 use super::problem::Problem;
@@ -25,9 +26,10 @@ use crate::notification::{Notification, Recipients};
     ))]
 pub async fn post_notification(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InJson(asked): InJson<NewNotification>,
 ) -> Result<Json<Vec<Data>>, Problem> {
-    let posted = rooms.notifications.post(new(asked, None)?).await?;
+    let posted = rooms.notifications_of(&caller.tenant)?.post(new(asked, None)?).await?;
     Ok(Json(rows(&posted.notification)))
 }
 
@@ -40,9 +42,10 @@ pub async fn post_notification(
     ))]
 pub async fn post_notification_long(
     rooms: State<Arc<Rooms>>,
+    caller: Caller,
     asked: InJson<NewNotification>,
 ) -> Result<Json<Vec<Data>>, Problem> {
-    post_notification(rooms, asked).await
+    post_notification(rooms, caller, asked).await
 }
 
 /// What Backstage answers: a row for each recipient.

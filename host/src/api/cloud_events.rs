@@ -12,6 +12,7 @@ use percent_encoding::percent_decode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::extract;
 use super::given_events::{Batch, Given};
 use super::problem::{Fault, Kind, Problem};
@@ -46,7 +47,8 @@ pub struct AcceptedEvents {
     duplicates: usize,
 }
 
-/// Takes events. They are stored, durably, when this is answered; whatever listens for them gets them in their order.
+/// Takes events. They are stored, durably, when this is answered; whatever listens for them in the caller's tenant gets
+/// them in their order.
 /// An event may come some minutes before its listener. One that comes again with the same `source` and `id` is dropped,
 /// so that a sender may repeat a request whose answer it did not get. Of a batch all events are taken or none.
 #[utoipa::path(post, path = "/v1/events", tag = "events",
@@ -66,6 +68,7 @@ pub struct AcceptedEvents {
     ))]
 pub async fn post_events(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     request: Request,
 ) -> Result<(StatusCode, Json<AcceptedEvents>), Problem> {
     let (head, body) = request.into_parts();
@@ -73,7 +76,7 @@ pub async fn post_events(
     let bytes_max = if mode == Mode::Batched { BATCH_BYTES_MAX } else { EVENT_BYTES_MAX };
     let body = extract::read(body, bytes_max, BODY_SECONDS_MAX).await?;
     let events = read(mode, &head.headers, &body)?;
-    let taken = rooms.coordinator.take_events(events).await.map_err(|error| match error {
+    let taken = rooms.coordinator.take_events(&caller.tenant, events).await.map_err(|error| match error {
         EventError::Full => Problem::busy(error, RETRY_SECONDS),
         EventError::Unavailable(_) if rooms.stopping.is_cancelled() => Problem::stopping(),
         EventError::Unavailable(_) => Problem::store(error),

@@ -1,4 +1,4 @@
-//! Connections: the named ways to outside systems. A declaration names its secrets and never contains one.
+//! Connections: a tenant's named ways to outside systems. A declaration names its secrets and never contains one.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::extract::{InJson, InPath};
 use super::list::List;
 use super::problem::Problem;
@@ -27,13 +28,13 @@ pub struct Named {
     connection: Connection,
 }
 
-/// Lists the connections in order of their names.
+/// Lists the connections of the caller's tenant in order of their names.
 #[utoipa::path(get, path = "/v1/connections", tag = "connections", responses(
     (status = 200, description = "All connections.", body = List<Named>),
 ))]
-pub async fn list_connections(State(rooms): State<Arc<Rooms>>) -> Json<List<Named>> {
+pub async fn list_connections(State(rooms): State<Arc<Rooms>>, Caller(caller): Caller) -> Json<List<Named>> {
     let named = |(name, connection)| Named { name, connection };
-    Json(List::whole(rooms.connections.list().into_iter().map(named)))
+    Json(List::whole(rooms.connections.list(&caller.tenant).into_iter().map(named)))
 }
 
 /// Gives a connection.
@@ -45,9 +46,10 @@ pub async fn list_connections(State(rooms): State<Arc<Rooms>>) -> Json<List<Name
     ))]
 pub async fn get_connection(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(name): InPath<ConnectionName>,
 ) -> Result<Json<Named>, Problem> {
-    let connection = rooms.connections.get(&name).ok_or_else(|| Problem::unknown_connection(&name))?;
+    let connection = rooms.connections.get(&caller.tenant, &name).ok_or_else(|| Problem::unknown_connection(&name))?;
     Ok(Json(Named { name, connection }))
 }
 
@@ -65,10 +67,11 @@ pub async fn get_connection(
     ))]
 pub async fn put_connection(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(name): InPath<ConnectionName>,
     InJson(connection): InJson<Connection>,
 ) -> Result<(StatusCode, Json<Named>), Problem> {
-    let made = rooms.connections.put(&name, connection.clone()).await?;
+    let made = rooms.connections.put(&caller.tenant, &name, connection.clone()).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Named { name, connection })))
 }
@@ -82,9 +85,10 @@ pub async fn put_connection(
     ))]
 pub async fn delete_connection(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(name): InPath<ConnectionName>,
 ) -> Result<StatusCode, Problem> {
-    match rooms.connections.delete(&name).await? {
+    match rooms.connections.delete(&caller.tenant, &name).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::unknown_connection(&name)),
     }

@@ -15,6 +15,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
 use super::caller::Caller;
+use super::cors;
+use super::front::Settings;
 use super::problem::{Kind, MEDIA_TYPE, Problem};
 use crate::model::{Principal, TenantName};
 
@@ -26,7 +28,7 @@ const REQUEST_ID_CHARACTERS_MAX: usize = 64;
 /// What the layer knows.
 #[derive(Debug)]
 pub struct Edge {
-    hosts: Hosts,
+    settings: Settings,
     /// Tells the identifiers of this run from those of another.
     run: u32,
     requests: AtomicU64,
@@ -43,9 +45,9 @@ pub enum Hosts {
 }
 
 impl Edge {
-    /// A layer that answers for these hosts.
-    pub fn new(hosts: Hosts) -> Arc<Self> {
-        Arc::new(Self { hosts, run: rand::random(), requests: AtomicU64::new(0) })
+    /// A layer with these settings.
+    pub fn new(settings: impl Into<Settings>) -> Arc<Self> {
+        Arc::new(Self { settings: settings.into(), run: rand::random(), requests: AtomicU64::new(0) })
     }
 
     /// The caller's identifier where it is a plain word, else a new one.
@@ -62,11 +64,12 @@ impl Edge {
 
     fn admit(&self, request: &Request) -> Result<(), Problem> {
         let host = host_of(request);
-        if !self.hosts.answers(host.as_deref()) {
+        if !self.settings.hosts.answers(host.as_deref()) {
             return Err(misdirected(host.as_deref()));
         }
         match origin_of(request.headers()) {
-            Some(origin) if Some(&origin) != authority_of(request).as_ref() => Err(cross_origin()),
+            Some(origin) if Some(&origin) == authority_of(request).as_ref() => Ok(()),
+            Some(_) if !cors::admits(&self.settings.origins, request.headers()) => Err(cross_origin()),
             _ => Ok(()),
         }
     }
@@ -130,7 +133,11 @@ fn misdirected(host: Option<&str>) -> Problem {
 }
 
 fn cross_origin() -> Problem {
-    Problem::new(Kind::CrossOrigin, "the request's `Origin` is another site; call the API from a program instead")
+    Problem::new(
+        Kind::CrossOrigin,
+        "the request's `Origin` is another site; call the API from a program, or start the server with `--cors-origin` and \
+         that origin",
+    )
 }
 
 /// The layer itself.
@@ -139,12 +146,19 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let request_id = edge.request_id(request.headers());
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
-    let response = match edge.admit(&request) {
-        Ok(()) => caught(next.run(request)).await,
-        Err(problem) => problem.into_response(),
+    if request.extensions().get::<Caller>().is_none() {
+        request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
+    }
+    let admitted = edge.admit(&request);
+    let is_foreign = admitted.is_ok() && cors::admits(&edge.settings.origins, request.headers());
+    let origin = request.headers().get(header::ORIGIN).filter(|_| is_foreign).cloned();
+    let response = match (admitted, cors::preflight(&method, request.headers()).filter(|_| is_foreign)) {
+        (Err(problem), _) => problem.into_response(),
+        (Ok(()), Some(answer)) => answer,
+        (Ok(()), None) => caught(next.run(request)).await,
     };
     let mut response = documented(response, uri.path(), &id);
+    cors::allow(origin.as_ref(), &mut response);
     let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
     tracing::debug!(request_id = id, %method, path = uri.path(), status, elapsed_us, "answered");
     response.headers_mut().insert(REQUEST_ID, request_id);

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
+use super::caller::Caller;
 use super::extract::{InPath, InQuery};
 use super::problem::{Kind, Problem};
 use super::rooms::{Rooms, aside};
@@ -66,7 +67,7 @@ pub struct What {
             content_type = "text/event-stream"),
         (status = 204, description = "The instance has ended and everything was received."),
         (status = 404, description = "`unknown-instance`."),
-        (status = 503, description = "`busy`: 400 streams are open."),
+        (status = 503, description = "`busy`: as many streams are open as the server takes."),
     ))]
 pub async fn follow_instance(
     State(rooms): State<Arc<Rooms>>,
@@ -83,24 +84,28 @@ pub async fn follow_instance(
     Ok(streamed(&rooms, events, place))
 }
 
-/// Follows all instances from now on. A follower that is too slow misses events; follow one instance where none may be
+/// Follows all instances of the caller's tenant that she sees, from now on. A follower that is too slow misses events; follow one instance where none may be
 /// missed.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(What), responses(
     (status = 200, description = "Events named `record`, `progress` and `log`, or `cloudevent`, without `id`; `data` is \
         JSON.", body = String, content_type = "text/event-stream"),
-    (status = 503, description = "`busy`: 400 streams are open."),
+    (status = 503, description = "`busy`: as many streams are open as the server takes."),
 ))]
-pub async fn follow_all(State(rooms): State<Arc<Rooms>>, InQuery(what): InQuery<What>) -> Result<Response, Problem> {
+pub async fn follow_all(
+    State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
+    InQuery(what): InQuery<What>,
+) -> Result<Response, Problem> {
     let place = rooms.follow()?;
     if what.format == Some(Format::CloudEvents) {
-        let events = rooms.coordinator.cloud_events();
+        let events = rooms.coordinator.cloud_events(caller);
         return Ok(respond(
             &rooms,
             events.map(|event| Message::default().event("cloudevent").data(event.to_string())),
             place,
         ));
     }
-    let events = rooms.coordinator.subscribe(None);
+    let events = rooms.coordinator.subscribe(caller);
     Ok(streamed_without_ids(&rooms, events, place))
 }
 

@@ -4,21 +4,24 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use super::problem::{Fault, Kind, Problem};
+use super::negotiate::{self, YAML};
+use super::operations::{self, JSON};
+use super::problem::{FAULTS_MAX, Fault, Kind, Problem};
+use crate::definition::yaml;
 
 /// A JSON body's bytes, at most. Inputs of workflows travel in it; larger data belongs into an outside store.
 pub const JSON_BYTES_MAX: usize = 1 << 20;
 
-/// How long a JSON body may take to arrive, seconds: a mebibyte on a very slow line.
-const JSON_SECONDS_MAX: u64 = 30;
+/// How long a JSON body may take to arrive: a mebibyte on a very slow line.
+pub const JSON_SECONDS_MAX: Duration = Duration::from_secs(30);
 
 /// An `Idempotency-Key`'s characters, at most.
 const KEY_CHARACTERS_MAX: usize = 255;
@@ -53,7 +56,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     }
 }
 
-/// A JSON body.
+/// A body in JSON, or the same in YAML.
 #[derive(Debug)]
 pub struct InJson<T>(pub T);
 
@@ -61,11 +64,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for InJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        require_media_type(request.headers(), &["application/json"])?;
-        let deadline = Duration::from_secs(JSON_SECONDS_MAX);
-        let bytes = read(request.into_body(), JSON_BYTES_MAX, deadline).await?;
-        parse(&bytes).map(Self)
+        require_media_type(request.headers(), &[JSON, YAML, "application/x-yaml", "text/yaml"])?;
+        let is_yaml = negotiate::is_yaml(content_type(request.headers()));
+        let operation = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+        let bytes = read(request.into_body(), JSON_BYTES_MAX, JSON_SECONDS_MAX).await?;
+        let read = if is_yaml { parse_yaml(&bytes) } else { parse(&bytes) };
+        read.map(Self).map_err(|problem| with_all_faults(problem, &bytes, is_yaml, operation))
     }
+}
+
+/// The problem of a refused body with every fault that the documented schema finds, beside the first one.
+fn with_all_faults(
+    mut problem: Problem,
+    bytes: &[u8],
+    is_yaml: bool,
+    (method, path): (Method, Option<MatchedPath>),
+) -> Problem {
+    let (Kind::InvalidBody, Some(path)) = (problem.kind, path) else { return problem };
+    let read = if is_yaml { yaml_value(bytes).ok() } else { serde_json::from_slice(bytes).ok() };
+    let Some(body) = read else { return problem };
+    for fault in operations::faults(&method, path.as_str(), &body) {
+        if problem.errors.len() < FAULTS_MAX && problem.errors.iter().all(|known| known.pointer != fault.pointer) {
+            problem.errors.push(fault);
+        }
+    }
+    problem
 }
 
 /// The `Idempotency-Key` header, if there is one.
@@ -80,7 +103,11 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The `Idempotency-Key` of a request.
+///
+/// # Errors
+/// `invalid-parameter` where it is not one visible word.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let bytes = value.as_bytes();
@@ -99,12 +126,17 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// # Errors
 /// `unsupported-media-type`, naming the allowed types.
 pub fn require_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
+    let essence = content_type(headers);
     if allowed.iter().any(|allowed| essence.eq_ignore_ascii_case(allowed)) {
         return Ok(());
     }
     Err(Problem::new(Kind::UnsupportedMediaType, format!("set `Content-Type` to {}", allowed.join(" or "))))
+}
+
+/// The media type of a body without its parameters.
+fn content_type(headers: &HeaderMap) -> &str {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
 }
 
 /// Reads a body whole, within bytes and time.
@@ -163,6 +195,31 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// Reads a YAML object into a type.
+///
+/// # Errors
+/// `malformed-yaml`, or `invalid-body` with the place of the fault.
+fn parse_yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let value = yaml_value(bytes)?;
+    if !value.is_object() {
+        let message = "expected an object";
+        return Err(Problem::new(Kind::InvalidBody, message).with([Fault::at("", message)]));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer = pointer(error.path());
+        misfit(pointer, error.inner())
+    })
+}
+
+fn yaml_value(bytes: &[u8]) -> Result<serde_json::Value, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::new(Kind::MalformedYaml, "send YAML in UTF-8"))?;
+    let tree = yaml::parse(text, "body").map_err(|finding| {
+        let text = format!("line {}, column {}: {}", finding.line, finding.column, finding.message);
+        Problem::new(Kind::MalformedYaml, text).with([super::packs::fault(&finding)])
+    })?;
+    Ok(tree.to_json())
+}
+
 fn misfit(pointer: String, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return Problem::new(Kind::MalformedJson, format!("the body is not JSON: {error}"));
@@ -195,7 +252,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only whether it is read matters")]
     struct Order {
         name: String,
         #[serde(default)]
@@ -204,7 +260,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only whether it is read matters")]
     struct Line {
         amount: u32,
     }
@@ -228,6 +283,21 @@ mod tests {
         check("{\"name\":\"a\",\"lines\":[{\"amount\":-1}]}", Kind::InvalidBody, Some("/lines/0/amount"), "u32");
         check("{\"name\":\"a\",\"lines\":[{\"a/b\":1}]}", Kind::InvalidBody, Some("/lines/0/a~1b"), "unknown field");
         check("[\"a\",[]]", Kind::InvalidBody, Some(""), "expected an object");
+    }
+
+    #[test]
+    fn a_body_in_yaml_is_the_same_body() {
+        let order: Order = parse_yaml(b"name: on\nlines: [{amount: 1}]").unwrap();
+        assert_eq!((order.name.as_str(), order.lines[0].amount), ("on", 1));
+        let check = |body: &str, kind: Kind, pointer: Option<&str>| {
+            let problem = parse_yaml::<Order>(body.as_bytes()).unwrap_err();
+            let found = problem.errors.first().and_then(|fault| fault.pointer.as_deref());
+            assert_eq!((problem.kind, found), (kind, pointer), "{body}");
+        };
+        check("name: [", Kind::MalformedYaml, None);
+        check("name: a\nname: b", Kind::MalformedYaml, None);
+        check("- a", Kind::InvalidBody, Some(""));
+        check("name: a\nlines: [{amount: x}]", Kind::InvalidBody, Some("/lines/0/amount"));
     }
 
     #[test]

@@ -10,22 +10,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
-use super::instances::{NewInstance, Wait, start_of, waited};
+use super::instances::{NewInstance, Wait, answer, start_of};
 use super::list::List as Listed;
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
-use crate::coordinator::Started;
+use super::services::visible;
 use crate::coordinator::view::{InstanceSummary, Status};
 use crate::model::{InstanceId, Json as Data, PackName, ServiceName, WorkflowName};
-use crate::pack::{Catalog, ServiceView};
+use crate::pack::Catalog;
+use crate::service::Service;
 use recommended::{List, Recommended, missing, prefilled, recommended};
 
 /// Names of workflows that a problem lists, at most.
@@ -68,6 +68,9 @@ pub struct FollowUp {
     /// Members of the finished instance's input and output that its input knows by name, and whose values fit.
     #[schema(value_type = Object)]
     input: Map<String, Data>,
+    /// The instances that were ordered because of it, the oldest first.
+    #[schema(value_type = Vec<String>)]
+    started_instances: Vec<InstanceId>,
     /// What it requires beyond those.
     missing: Vec<String>,
     /// The JSON Schema of its input; absent: anything.
@@ -106,10 +109,21 @@ struct Found {
     ))]
 pub async fn list_follow_ups(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(id): InPath<InstanceId>,
 ) -> Result<Json<Listed<FollowUp>>, Problem> {
     let summary = rooms.coordinator.instance(id)?;
-    let all = aside(move || Ok::<_, Problem>(follow_ups(&rooms.catalog, &summary))).await?;
+    let all = aside(move || {
+        let services = visible(&rooms, &caller)?;
+        let mut all = follow_ups(&rooms.catalog, &services, &summary);
+        let started = rooms.coordinator.ordered_after(id)?;
+        for follow_up in &mut all {
+            let of_it = started.iter().filter(|(recommended, _)| *recommended == follow_up.id);
+            follow_up.started_instances = of_it.map(|(_, instance)| *instance).collect();
+        }
+        Ok::<_, Problem>(all)
+    })
+    .await?;
     Ok(Json(Listed::whole(all)))
 }
 
@@ -149,18 +163,16 @@ pub async fn order_follow_up(
     }
     let wanted = workflow.clone();
     let catalog = rooms.catalog.clone();
-    let follow_up = aside(move || chosen(&catalog, &summary, &wanted)).await?;
+    let services = visible(&rooms, &caller)?;
+    let follow_up = aside(move || chosen(&catalog, &services, &summary, &wanted)).await?;
     let new = follow_up.order(asked)?;
     let start = start_of(&rooms, &caller, new, key)?;
-    let Started { summary, replayed } = rooms.coordinator.start_follow_up(start, id, &workflow).await?;
-    let summary = waited(&rooms, summary, wait).await?;
-    let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-    let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
-    Ok((status, [(header::LOCATION, location)], Json(summary)).into_response())
+    let started = rooms.coordinator.start_follow_up(start, id, &workflow).await?;
+    answer(&rooms, started, wait).await
 }
 
-fn follow_ups(catalog: &Catalog, summary: &InstanceSummary) -> Vec<FollowUp> {
-    let look = |recommended| FollowUp::of(catalog, summary, recommended);
+fn follow_ups(catalog: &Catalog, services: &[Service], summary: &InstanceSummary) -> Vec<FollowUp> {
+    let look = |recommended| FollowUp::of(catalog, services, summary, recommended);
     recommended_by(summary).into_iter().map(look).collect()
 }
 
@@ -172,7 +184,7 @@ fn recommended_by(summary: &InstanceSummary) -> Vec<Recommended> {
 }
 
 /// The recommendation of this identifier, where it can be ordered.
-fn chosen(catalog: &Catalog, summary: &InstanceSummary, id: &str) -> Result<FollowUp, Problem> {
+fn chosen(catalog: &Catalog, services: &[Service], summary: &InstanceSummary, id: &str) -> Result<FollowUp, Problem> {
     let all = recommended_by(summary);
     let names: Vec<_> = all.iter().take(NAMES_MAX).map(|known| format!("`{}`", known.id)).collect();
     let Some(recommended) = all.into_iter().find(|known| known.id == id) else {
@@ -180,7 +192,7 @@ fn chosen(catalog: &Catalog, summary: &InstanceSummary, id: &str) -> Result<Foll
         let text = format!("instance {} does not recommend this; it recommends {known}", summary.id);
         return Err(Problem::new(Kind::UnknownWorkflow, text));
     };
-    let found = FollowUp::of(catalog, summary, recommended);
+    let found = FollowUp::of(catalog, services, summary, recommended);
     match &found.reason {
         None => Ok(found),
         Some(reason) => Err(Problem::new(Kind::WorkflowNotAtHand, reason.clone())),
@@ -188,13 +200,19 @@ fn chosen(catalog: &Catalog, summary: &InstanceSummary, id: &str) -> Result<Foll
 }
 
 impl FollowUp {
-    fn of(catalog: &Catalog, summary: &InstanceSummary, Recommended { id, name, list }: Recommended) -> Self {
+    fn of(
+        catalog: &Catalog,
+        services: &[Service],
+        summary: &InstanceSummary,
+        Recommended { id, name, list }: Recommended,
+    ) -> Self {
         let nothing = Data::Null;
         let output = summary.output.as_ref().unwrap_or(&nothing);
-        match resolve(catalog, &summary.pack, &id) {
+        match resolve(catalog, services, &summary.pack, &id) {
             Ok(found) => {
                 let input = prefilled(found.schema.as_ref(), &summary.input, output);
                 Self {
+                    started_instances: Vec::new(),
                     missing: missing(found.schema.as_ref(), &input),
                     input,
                     orderable: true,
@@ -220,6 +238,7 @@ impl FollowUp {
                 version: None,
                 workflow: None,
                 input: Map::new(),
+                started_instances: Vec::new(),
                 missing: Vec::new(),
                 input_schema: None,
             },
@@ -259,10 +278,9 @@ impl FollowUp {
 
 /// Finds what an identifier stands for: a service, `workflow@pack`, a workflow of the instance's own pack, or the one
 /// workflow of this name. The text of an error says what to do.
-fn resolve(catalog: &Catalog, own: &PackName, id: &str) -> Result<Found, String> {
-    let services = catalog.services();
+fn resolve(catalog: &Catalog, services: &[Service], own: &PackName, id: &str) -> Result<Found, String> {
     if let Some(service) = services.iter().find(|service| service.name.as_str() == id) {
-        return Ok(service.clone().into());
+        return Found::of(service);
     }
     let (name, pack) = match id.split_once('@') {
         Some((name, pack)) => (name, Some(pack)),
@@ -284,27 +302,36 @@ fn resolve(catalog: &Catalog, own: &PackName, id: &str) -> Result<Found, String>
         }
     }
     let view = found.swap_remove(0);
-    let service = services.into_iter().find(|service| service.pack == view.pack && service.workflow == view.name);
-    Ok(match service {
-        Some(service) => service.into(),
-        None => Found {
+    let of_it =
+        |service: &&Service| service.pack.as_ref() == Some(&view.pack) && service.workflow.as_ref() == Some(&view.name);
+    match services.iter().filter(|service| service.enabled && service.available).find(of_it) {
+        Some(service) => Found::of(service),
+        None => Ok(Found {
             service: None,
             pack: view.pack,
             version: view.version,
             workflow: view.name,
             schema: view.entry.input,
-        },
-    })
+        }),
+    }
 }
 
-impl From<ServiceView> for Found {
-    fn from(view: ServiceView) -> Self {
-        Self {
-            service: Some(view.name),
-            pack: view.pack,
-            version: view.version,
-            workflow: view.workflow,
-            schema: view.input_schema,
+impl Found {
+    /// What a service stands for; why it cannot be ordered, else.
+    fn of(service: &Service) -> Result<Self, String> {
+        if !service.enabled {
+            return Err(format!("service `{}` is switched off; an admin switches it on by `enabled`", service.name));
         }
+        let reason = || service.reason.clone().unwrap_or_else(|| format!("service `{}` has no workflow", service.name));
+        let (Some(pack), Some(version), Some(workflow)) = (&service.pack, &service.version, &service.workflow) else {
+            return Err(reason());
+        };
+        Ok(Self {
+            service: Some(service.name.clone()),
+            pack: pack.clone(),
+            version: version.clone(),
+            workflow: workflow.clone(),
+            schema: service.input_schema.clone(),
+        })
     }
 }

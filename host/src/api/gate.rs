@@ -16,7 +16,8 @@ use tower::ServiceExt;
 
 use super::about;
 use super::problem::Problem;
-use crate::door::Peer;
+use super::serve::Peer;
+use crate::door::Visitor;
 
 /// Seconds after which a server that starts may be ready.
 const RETRY_SECONDS: u32 = 1;
@@ -85,13 +86,13 @@ fn starting() -> Problem {
 #[derive(Debug, Clone)]
 pub struct Entrance {
     gate: Gate,
-    peer: Arc<Peer>,
+    visitor: Arc<Visitor>,
 }
 
 impl Entrance {
     /// The gate for whoever is at the other end.
-    pub fn new(gate: Gate, peer: Peer) -> Self {
-        Self { gate, peer: Arc::new(peer) }
+    pub fn new(gate: Gate, visitor: Visitor) -> Self {
+        Self { gate, visitor: Arc::new(visitor) }
     }
 }
 
@@ -102,7 +103,8 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(Peer(self.visitor.address));
+        request.extensions_mut().insert(self.visitor.clone());
         self.gate.clone().answer(request).map(Ok).boxed()
     }
 }

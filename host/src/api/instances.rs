@@ -1,4 +1,4 @@
-//! Instances: start, list, get, cancel, delete. What happens inside one is in `tasks.rs` and `events.rs`.
+//! Instances: start, get, cancel, delete. What happens inside one is in `tasks.rs` and `events.rs`.
 
 use std::sync::Arc;
 
@@ -12,13 +12,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
-use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
-use super::rooms::{Rooms, aside};
-use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
+use super::rooms::Rooms;
+use super::services::check_sees;
+use crate::coordinator::view::InstanceSummary;
 use crate::coordinator::{Start, StartError, Started};
-use crate::definition::schema;
-use crate::machine::values::violations;
 use crate::model::{InstanceId, Json as Data, PackName, Principal, ServiceName, WorkflowName};
 
 /// Seconds a request may wait for an instance's end: below the common limits of proxies.
@@ -27,7 +25,7 @@ const WAIT_SECONDS_MAX: u64 = 300;
 /// Characters of an instance's name, at most: a line in a table.
 const NAME_CHARACTERS_MAX: usize = 255;
 
-/// What is to be started: `service`, or `pack` and `workflow`.
+/// What is to be started: `service` (and one of its workflows), or `pack` and `workflow`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewInstance {
@@ -40,7 +38,7 @@ pub struct NewInstance {
     /// The pack's version; by default the newest.
     #[schema(value_type = Option<String>)]
     pub version: Option<semver::Version>,
-    /// The workflow to start.
+    /// The workflow to start; beside `service`, the name of one of its workflows, by default the first.
     #[schema(value_type = Option<String>)]
     pub workflow: Option<WorkflowName>,
     /// A name for people, at most 255 characters.
@@ -61,27 +59,6 @@ pub struct Wait {
     wait: Option<u64>,
 }
 
-/// Which instances to list.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Which {
-    /// Only with this status.
-    #[param(inline)]
-    status: Option<Status>,
-    /// Only of this service.
-    #[param(value_type = Option<String>)]
-    service: Option<ServiceName>,
-    /// Only of this workflow.
-    #[param(value_type = Option<String>)]
-    workflow: Option<WorkflowName>,
-    /// Items on the page, 1 to 200; by default 50.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<usize>,
-    /// The `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Starts an instance. It exists, durably, when this is answered.
 #[utoipa::path(post, path = "/v1/instances", tag = "instances",
     params(
@@ -91,6 +68,8 @@ pub struct Which {
     ),
     request_body(content = NewInstance, examples(
         ("service" = (summary = "order a service", value = json!({"service": "volume provision", "input": {"sizeGib": 10}}))),
+        ("choice" = (summary = "one of a service's workflows", value = json!({"service": "block storage",
+            "workflow": "extend", "input": {"sizeGib": 20}}))),
         ("workflow" = (summary = "start a workflow", value = json!({"pack": "storage", "workflow": "provision-volume",
             "name": "first try", "input": {"sizeGib": 10}}))),
     )),
@@ -99,6 +78,7 @@ pub struct Which {
             headers(("Location" = String, description = "The instance's path."))),
         (status = 200, description = "Started earlier with the same `Idempotency-Key`.", body = InstanceSummary),
         (status = 404, description = "`unknown-service`, `unknown-pack` or `unknown-workflow`."),
+        (status = 409, description = "`service-disabled`, or `workflow-not-at-hand`."),
         (status = 413, description = "`body-too-large`: above 1 MiB."),
         (status = 422, description = "`invalid-body`, `invalid-input` or `idempotency-key-reused`."),
     ))]
@@ -112,30 +92,20 @@ pub async fn start_instance(
     let wait = wait.duration()?;
     let start = start_of(&rooms, &caller, asked, key)?;
     let pack = start.pack.clone();
-    let Started { summary, replayed } = rooms.coordinator.start(start).await.map_err(|error| match error {
+    let started = rooms.coordinator.start(start).await.map_err(|error| match error {
         StartError::NotFound(_) if rooms.catalog.latest(&pack).is_none() => Problem::unknown_pack(&pack),
         error => error.into(),
     })?;
-    let summary = waited(&rooms, summary, wait).await?;
+    answer(&rooms, started, wait).await
+}
+
+/// The answer to a start: the instance, after a wait for its end.
+pub(super) async fn answer(rooms: &Rooms, started: Started, wait: SignedDuration) -> Result<Response, Problem> {
+    let Started { summary, replayed } = started;
+    let summary = waited(rooms, summary, wait).await?;
     let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let location = HeaderValue::try_from(format!("/v1/instances/{}", summary.id)).map_err(Problem::internal)?;
     Ok((status, [(header::LOCATION, location)], Json(summary)).into_response())
-}
-
-/// Lists instances, newest first.
-#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(Which), responses(
-    (status = 200, description = "One page. It may be short, or empty, although there is a next one.",
-        body = List<InstanceSummary>),
-))]
-pub async fn list_instances(
-    State(rooms): State<Arc<Rooms>>,
-    InQuery(which): InQuery<Which>,
-) -> Result<Json<List<InstanceSummary>>, Problem> {
-    let limit = list::limit(which.limit)?;
-    let filter = InstanceFilter { status: which.status, service: which.service, workflow: which.workflow };
-    let coordinator = rooms.coordinator.clone();
-    let page = aside(move || coordinator.instances(&filter, limit, which.cursor.as_deref())).await?;
-    Ok(Json(List { items: page.items, next: page.next }))
 }
 
 /// Tells where an instance stands.
@@ -248,45 +218,73 @@ pub(super) fn start_of(
 ) -> Result<Start, Problem> {
     check_name(asked.name.as_deref())?;
     let (tenant, created_by) = (caller.tenant.clone(), Some(caller.subject.clone()));
-    let (name, input) = (asked.name, asked.input);
+    let name = asked.name;
+    let (rerun_of, given) = (None, asked.input);
     match (asked.service, asked.pack, asked.workflow) {
         (None, Some(pack), Some(workflow)) => {
-            let (version, service) = (asked.version, None);
-            Ok(Start { pack, version, workflow, service, name, input, idempotency_key, tenant, created_by })
-        }
-        (Some(service), None, None) if asked.version.is_none() => {
-            let found = rooms.catalog.service(&service).ok_or_else(|| Problem::unknown_service(&service))?;
-            check_order(rooms, &service, &input)?;
-            let (pack, version) = (found.pack.clone(), Some(found.version.clone()));
-            Ok(Start {
+            check_may_start(caller, &workflow)?;
+            let (version, service, input) = (asked.version, None, given);
+            let asked = None;
+            let start = Start {
                 pack,
                 version,
-                workflow: found.workflow.clone(),
-                service: Some(service),
+                workflow,
+                service,
                 name,
                 input,
                 idempotency_key,
                 tenant,
                 created_by,
+                rerun_of,
+                asked,
+            };
+            Ok(start)
+        }
+        (Some(service), None, workflow) if asked.version.is_none() => {
+            check_sees(caller, &service)?;
+            let order = rooms.services.order(&tenant, &service, workflow.as_ref(), &given)?;
+            Ok(Start {
+                pack: order.pack,
+                version: Some(order.version),
+                workflow: order.workflow,
+                service: Some(service),
+                name,
+                input: order.input,
+                idempotency_key,
+                tenant,
+                created_by,
+                rerun_of,
+                asked: Some(as_asked(workflow, given)),
             })
         }
-        _ => Err(Problem::new(Kind::InvalidBody, "give either `service`, or `pack` and `workflow`")
-            .with([Fault::at("", "give either `service`, or `pack` (with or without `version`) and `workflow`")])),
+        _ => {
+            let message = "give either `service` (and `workflow`, where it has several), or `pack` (with or without \
+                           `version`) and `workflow`";
+            Err(Problem::new(Kind::InvalidBody, message).with([Fault::at("", message)]))
+        }
     }
 }
 
-/// Holds an order to the schema that its service has of its own; the workflow's is checked where the instance starts.
-fn check_order(rooms: &Rooms, service: &ServiceName, input: &Data) -> Result<(), Problem> {
-    let Some(schema) = rooms.catalog.service_schema(service).map_err(Problem::internal)? else { return Ok(()) };
-    let validator = schema::compile(&schema).map_err(Problem::internal)?;
-    let empty = Data::Object(serde_json::Map::new());
-    match violations(&validator, if input.is_null() { &empty } else { input }) {
-        none if none.is_empty() => Ok(()),
-        found => Err(StartError::InvalidInput(found).into()),
+/// What an idempotency key of an order stands for: its input, and the workflow where it names one.
+fn as_asked(workflow: Option<WorkflowName>, input: Data) -> Data {
+    match workflow {
+        Some(workflow) => serde_json::json!([workflow, input]),
+        None => input,
     }
 }
 
-fn check_name(name: Option<&str>) -> Result<(), Problem> {
+/// Somebody who may order some services only starts no workflow past them.
+pub(super) fn check_may_start(caller: &Principal, workflow: &WorkflowName) -> Result<(), Problem> {
+    match &caller.services {
+        None => Ok(()),
+        Some(_) => {
+            let text = format!("workflow `{workflow}` is started through the services that you may order only");
+            Err(Problem::new(Kind::UnknownWorkflow, text))
+        }
+    }
+}
+
+pub(super) fn check_name(name: Option<&str>) -> Result<(), Problem> {
     let fits =
         |name: &str| (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     match name {
@@ -312,11 +310,7 @@ impl Wait {
 }
 
 /// The instance at its end, or as it stands when the time is over or the server stops.
-pub(super) async fn waited(
-    rooms: &Rooms,
-    summary: InstanceSummary,
-    wait: SignedDuration,
-) -> Result<InstanceSummary, Problem> {
+async fn waited(rooms: &Rooms, summary: InstanceSummary, wait: SignedDuration) -> Result<InstanceSummary, Problem> {
     if wait.is_zero() || summary.status.is_final() {
         return Ok(summary);
     }

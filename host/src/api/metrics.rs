@@ -23,7 +23,7 @@ use super::caller::Caller;
 use super::problem::{self, Problem};
 use super::rooms::Rooms;
 use crate::coordinator::EndCounts;
-use crate::door::{Figures, Peer};
+use crate::door::{Figures, Visitor};
 use crate::model::Permission;
 
 /// The media type of what is answered.
@@ -108,9 +108,9 @@ impl Metrics {
         self.answered.get_or_create(&Answered { method, route, status }).inc();
     }
 
-    fn may_see(&self, peer: Option<&Peer>, caller: &Caller) -> bool {
+    fn may_see(&self, visitor: Option<&Visitor>, caller: &Caller) -> bool {
         self.public.load(Ordering::Relaxed)
-            || peer.is_some_and(Peer::is_local)
+            || visitor.is_some_and(Visitor::is_local)
             || caller.0.may(Permission::ManageServer) && caller.0.subject != ANONYMOUS
     }
 }
@@ -142,11 +142,11 @@ fn method(method: &Method) -> &'static str {
 ))]
 pub async fn get_metrics(
     State(rooms): State<Arc<Rooms>>,
-    peer: Option<Extension<Arc<Peer>>>,
+    visitor: Option<Extension<Arc<Visitor>>>,
     caller: Caller,
 ) -> Result<impl IntoResponse, Problem> {
-    let peer = peer.as_ref().map(|Extension(peer)| peer.as_ref());
-    if !rooms.metrics.may_see(peer, &caller) {
+    let visitor = visitor.as_ref().map(|Extension(visitor)| visitor.as_ref());
+    if !rooms.metrics.may_see(visitor, &caller) {
         return Err(problem::unknown_route());
     }
     let mut text = String::new();

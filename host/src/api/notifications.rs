@@ -1,5 +1,6 @@
-//! Notifications: what the server tells people. There are no accounts yet, so a request says who reads: `user`, and the
-//! groups she is in; without either everything is shown, and nothing is anybody's own.
+//! Notifications: what the server tells the people of a tenant. Whoever is authenticated reads what is for her; `user` and
+//! `group` say who reads where an admin asks, or nobody is authenticated. Without either an admin is shown everything, and
+//! nothing is anybody's own.
 
 use std::sync::Arc;
 
@@ -14,12 +15,17 @@ use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::caller::Caller;
 use super::events::{last_event_id, respond};
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
 use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
+use crate::model::{Permission, Principal};
 use crate::notification::{Counts, EntityRef, Filter, New, Reader, Recipients, Severity, View};
+
+/// Characters of a subject that make a user's name, so that the reference is not too long.
+const SUBJECT_CHARACTERS_MAX: usize = 40;
 
 /// Who posts what comes in by REST.
 const ORIGIN: &str = "api";
@@ -97,9 +103,10 @@ pub enum ToKind {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Who {
-    /// Who reads, `user:default/ann`: what is for her, and her own marks.
+    /// Who reads, `user:default/ann`: what is for her, and her own marks. By default whoever asks; only an admin reads for
+    /// others.
     user: Option<String>,
-    /// The groups she is in, with commas in between.
+    /// The groups she is in, with commas in between; only an admin says so.
     group: Option<String>,
 }
 
@@ -108,9 +115,10 @@ pub struct Who {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Which {
-    /// Who reads, `user:default/ann`: what is for her, and her own marks.
+    /// Who reads, `user:default/ann`: what is for her, and her own marks. By default whoever asks; only an admin reads for
+    /// others.
     user: Option<String>,
-    /// The groups she is in, with commas in between.
+    /// The groups she is in, with commas in between; only an admin says so.
     group: Option<String>,
     /// Only those that she has read, or has not; needs `user`.
     read: Option<bool>,
@@ -166,14 +174,16 @@ pub struct Marks {
     ))]
 pub async fn post_notification(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     IdempotencyKey(key): IdempotencyKey,
     InJson(asked): InJson<NewNotification>,
 ) -> Result<Response, Problem> {
-    let posted = rooms.notifications.post(new(asked, key)?).await?;
+    let notifications = rooms.notifications_of(&caller.tenant)?;
+    let posted = notifications.post(new(asked, key)?).await?;
     let status = if posted.updated { StatusCode::OK } else { StatusCode::CREATED };
     let id = posted.notification.id;
     let location = HeaderValue::try_from(format!("/v1/notifications/{id}")).map_err(Problem::internal)?;
-    let view = rooms.notifications.view(&Reader::default(), id)?;
+    let view = notifications.view(&Reader::default(), id)?;
     Ok((status, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
@@ -184,10 +194,11 @@ pub async fn post_notification(
 ))]
 pub async fn list_notifications(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InQuery(which): InQuery<Which>,
 ) -> Result<Json<List<View>>, Problem> {
     let limit = list::limit(which.limit)?;
-    let reader = reader(which.user, which.group)?;
+    let reader = Who { user: which.user, group: which.group }.reader(&caller)?;
     if reader.user.is_none() && (which.read.is_some() || which.saved.is_some()) {
         return Err(Problem::new(Kind::InvalidParameter, "say whose marks: set `user` with `read` and `saved`"));
     }
@@ -199,7 +210,7 @@ pub async fn list_notifications(
         since: which.since,
         search: which.search,
     };
-    let notifications = rooms.notifications.clone();
+    let notifications = rooms.notifications_of(&caller.tenant)?;
     let page = aside(move || notifications.list(&reader, &filter, limit, which.cursor.as_deref())).await?;
     Ok(Json(List { items: page.items, next: page.next }))
 }
@@ -210,9 +221,10 @@ pub async fn list_notifications(
 ))]
 pub async fn count_notifications(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InQuery(who): InQuery<Who>,
 ) -> Result<Json<Counts>, Problem> {
-    let (reader, notifications) = (who.reader()?, rooms.notifications.clone());
+    let (reader, notifications) = (who.reader(&caller)?, rooms.notifications_of(&caller.tenant)?);
     aside(move || notifications.counts(&reader)).await.map(Json)
 }
 
@@ -223,16 +235,17 @@ pub async fn count_notifications(
     responses(
         (status = 200, description = "Events named `notification`; `data` is JSON, `id` its `number`.", body = String,
             content_type = "text/event-stream"),
-        (status = 503, description = "`busy`: 400 streams are open."),
+        (status = 503, description = "`busy`: as many streams are open as the server takes."),
     ))]
 pub async fn follow_notifications(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InQuery(who): InQuery<Who>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (reader, after) = (who.reader()?, last_event_id(&headers)?);
+    let (reader, after) = (who.reader(&caller)?, last_event_id(&headers)?);
     let place = rooms.follow()?;
-    let notifications = rooms.notifications.follow(reader, after).map(|notification| {
+    let notifications = rooms.notifications_of(&caller.tenant)?.follow(reader, after).map(|notification| {
         let data = serde_json::to_string(&notification).expect("a notification is text and numbers");
         Message::default().event("notification").id(notification.number.to_string()).data(data)
     });
@@ -249,14 +262,15 @@ pub async fn follow_notifications(
     ))]
 pub async fn mark_notifications(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InQuery(who): InQuery<Who>,
     InJson(marks): InJson<Marks>,
 ) -> Result<Json<List<View>>, Problem> {
-    let reader = who.reader()?;
+    let reader = who.reader(&caller)?;
     if reader.user.is_none() {
         return Err(Problem::new(Kind::InvalidParameter, "say whose marks: set `user`"));
     }
-    let views = rooms.notifications.mark(&marks.ids, &reader, marks.read, marks.saved).await?;
+    let views = rooms.notifications_of(&caller.tenant)?.mark(&marks.ids, &reader, marks.read, marks.saved).await?;
     Ok(Json(List::whole(views)))
 }
 
@@ -269,10 +283,11 @@ pub async fn mark_notifications(
     ))]
 pub async fn get_notification(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(id): InPath<Uuid>,
     InQuery(who): InQuery<Who>,
 ) -> Result<Json<View>, Problem> {
-    Ok(Json(rooms.notifications.view(&who.reader()?, id)?))
+    Ok(Json(rooms.notifications_of(&caller.tenant)?.view(&who.reader(&caller)?, id)?))
 }
 
 /// Removes a notification, for everybody.
@@ -284,16 +299,40 @@ pub async fn get_notification(
     ))]
 pub async fn delete_notification(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(id): InPath<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    rooms.notifications.delete(id).await?;
+    rooms.notifications_of(&caller.tenant)?.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Who {
-    fn reader(self) -> Result<Reader, Problem> {
-        reader(self.user, self.group)
+    /// Who reads. An admin says whom she reads for, or sees everything; everybody else reads for herself.
+    fn reader(self, caller: &Principal) -> Result<Reader, Problem> {
+        let asked = reader(self.user, self.group)?;
+        if caller.may(Permission::ManageTenant) {
+            return Ok(asked);
+        }
+        let own = entity_of(&caller.subject);
+        match (&asked.user, &asked.groups[..]) {
+            (None, []) => Ok(Reader { user: Some(own), groups: Vec::new() }),
+            (Some(user), []) if *user == own => Ok(asked),
+            _ => Err(Problem::new(
+                Kind::InvalidParameter,
+                format!("only an admin reads for others: leave `user` and `group` out to read as `{own}`"),
+            )),
+        }
     }
+}
+
+/// Who a subject is among those that notifications name: `oidc:https://issuer.example|ann` and `token:ann` are
+/// `user:default/ann`.
+fn entity_of(subject: &str) -> EntityRef {
+    let own = subject.rsplit_once('|').or_else(|| subject.split_once(':')).map_or(subject, |(_, own)| own);
+    let fits = |c: char| if c.is_ascii_alphanumeric() || "-_.@+".contains(c) { c } else { '_' };
+    let name: String = own.chars().take(SUBJECT_CHARACTERS_MAX).map(fits).collect();
+    let name = if name.is_empty() { "nobody" } else { &name };
+    EntityRef::parse(&format!("user:default/{name}")).expect("every character was made to fit")
 }
 
 fn reader(user: Option<String>, group: Option<String>) -> Result<Reader, Problem> {

@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use super::problem::{self, MEDIA_TYPE};
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instances, metrics,
-    notifications, packs, schemas, secrets, services, tasks, webhooks, workflows,
+    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instance_list, instances,
+    metrics, notifications, packs, reruns, schedules, schemas, secrets, services, tasks, webhooks, workflows,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use super::{
     tags(
         (name = "packs", description = "Installable packs and what they may use."),
         (name = "catalogue", description = "What may be ordered or started."),
+        (name = "schedules", description = "What starts by itself."),
         (name = "instances", description = "Runs of workflows."),
         (name = "events", description = "Live events."),
         (name = "notifications", description = "What the server tells people."),
@@ -47,18 +48,33 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(packs::get_pack))
         .routes(routes!(packs::get_pack_version, packs::remove_pack))
         .routes(routes!(grants::get_grants, grants::put_grants))
-        .routes(routes!(services::list_services))
-        .routes(routes!(services::get_service))
+        .routes(routes!(services::list_services, services::create_service))
+        .routes(routes!(
+            services::get_service,
+            services::put_service,
+            services::patch_service,
+            services::delete_service
+        ))
         .routes(routes!(workflows::list_workflows))
         .routes(routes!(workflows::get_workflow))
         .routes(routes!(diagrams::draw_workflow))
         .routes(routes!(schemas::get_workflow_schema))
-        .routes(routes!(instances::list_instances, instances::start_instance))
+        .routes(routes!(instance_list::list_instances, instances::start_instance))
         .routes(routes!(instances::get_instance, instances::delete_instance))
         .routes(routes!(instances::cancel_instance))
         .routes(routes!(instances::suspend_instance))
         .routes(routes!(instances::resume_instance))
         .routes(routes!(instances::retry_instance))
+        .routes(routes!(reruns::prefill_instance))
+        .routes(routes!(reruns::rerun_instance))
+        .routes(routes!(schedules::list_schedules, schedules::create_schedule))
+        .routes(routes!(
+            schedules::get_schedule,
+            schedules::put_schedule,
+            schedules::patch_schedule,
+            schedules::delete_schedule
+        ))
+        .routes(routes!(schedules::run_schedule))
         .routes(routes!(follow_ups::list_follow_ups))
         .routes(routes!(follow_ups::order_follow_up))
         .routes(routes!(diagrams::draw_instance))
@@ -87,7 +103,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
         .split_for_parts();
-    (router, with_problems(document))
+    (router, document)
 }
 
 /// The routes.
@@ -95,9 +111,14 @@ pub fn router() -> Router<Arc<Rooms>> {
     described().0
 }
 
-/// The document.
-pub fn document() -> Document {
+/// The document of what the handlers do themselves.
+pub fn as_written() -> Document {
     described().1
+}
+
+/// The whole document: with what the layers do for every route.
+pub fn document() -> Document {
+    with_problems(as_written())
 }
 
 /// Gives this document.
@@ -115,7 +136,7 @@ async fn get_openapi() -> impl IntoResponse {
 /// Every error response has a problem document as its body, and every operation may answer with one.
 fn with_problems(mut document: Document) -> Document {
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         operations.into_iter().filter_map(Option::as_mut).for_each(add_problems);
     }
     document

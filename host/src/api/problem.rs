@@ -16,18 +16,21 @@ use crate::model::{ConnectionName, SecretName, ServiceName};
 use crate::notification::NotificationError;
 use crate::pack::directory::FilesError;
 use crate::pack::{CatalogError, GrantError, InstallError, RemoveError, WrongGrant};
+use crate::service::OrderError;
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Errors in one document, at most: enough to work through, and a hostile body can't make a large answer.
-const FAULTS_MAX: usize = 100;
+pub const FAULTS_MAX: usize = 100;
 
 /// The kinds of problems. Each has a stable name, one status and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The body is not JSON.
     MalformedJson,
+    /// The body is not YAML.
+    MalformedYaml,
     /// The body ended early.
     BrokenBody,
     /// A path, query or header parameter is not valid.
@@ -66,14 +69,30 @@ pub enum Kind {
     UnknownSecret,
     /// No such notification.
     UnknownNotification,
+    /// No such schedule.
+    UnknownSchedule,
     /// The route exists, but not with this method.
     MethodNotAllowed,
+    /// The route does not answer in a form that the client accepts.
+    NotAcceptable,
     /// The body came too slowly.
     RequestTimeout,
     /// This version is installed with other content, or a service of its name is another pack's.
     PackConflict,
     /// Instances run on this pack.
     PackInUse,
+    /// A service of this name is there.
+    ServiceExists,
+    /// A pack brings the service.
+    ServiceOfPack,
+    /// The service is switched off.
+    ServiceDisabled,
+    /// A schedule of this name is there.
+    ScheduleExists,
+    /// A pack brings the schedule.
+    ScheduleOfPack,
+    /// There are as many as there may be.
+    LimitReached,
     /// The instance has not ended.
     InstanceNotEnded,
     /// The instance cannot go on from a task that failed.
@@ -84,14 +103,20 @@ pub enum Kind {
     InstanceSuspended,
     /// The workflow is installed and cannot be used, or not installed any more.
     WorkflowNotAtHand,
+    /// A request with the same `Idempotency-Key` is under way.
+    IdempotencyKeyInUse,
     /// Somebody changed the same thing at the same time.
     Conflict,
+    /// What `If-Match` or `If-None-Match` says does not hold.
+    PreconditionFailed,
     /// The body is too large.
     BodyTooLarge,
     /// The body is of a type the route does not take.
     UnsupportedMediaType,
     /// The request was meant for another host.
     MisdirectedRequest,
+    /// The caller sends too many requests.
+    RateLimited,
     /// Our fault.
     Internal,
     /// Too much is under way.
@@ -104,8 +129,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 49] = [
         Self::MalformedJson,
+        Self::MalformedYaml,
         Self::BrokenBody,
         Self::InvalidParameter,
         Self::InvalidBody,
@@ -125,19 +151,30 @@ impl Kind {
         Self::UnknownConnection,
         Self::UnknownSecret,
         Self::UnknownNotification,
+        Self::UnknownSchedule,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::RequestTimeout,
         Self::PackConflict,
         Self::PackInUse,
+        Self::ServiceExists,
+        Self::ServiceOfPack,
+        Self::ServiceDisabled,
+        Self::ScheduleExists,
+        Self::ScheduleOfPack,
+        Self::LimitReached,
         Self::InstanceNotEnded,
         Self::InstanceNotRetried,
         Self::InstanceEnded,
         Self::InstanceSuspended,
         Self::WorkflowNotAtHand,
+        Self::IdempotencyKeyInUse,
         Self::Conflict,
+        Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::MisdirectedRequest,
+        Self::RateLimited,
         Self::Internal,
         Self::Busy,
         Self::Stopping,
@@ -162,6 +199,7 @@ impl Kind {
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedJson => ("malformed-json", 400, "The body is not JSON"),
+            Self::MalformedYaml => ("malformed-yaml", 400, "The body is not YAML"),
             Self::BrokenBody => ("broken-body", 400, "The body ended early"),
             Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
             Self::InvalidBody => ("invalid-body", 422, "The body does not have the expected shape"),
@@ -183,19 +221,32 @@ impl Kind {
             Self::UnknownConnection => ("unknown-connection", 404, "There is no such connection"),
             Self::UnknownSecret => ("unknown-secret", 404, "There is no such secret"),
             Self::UnknownNotification => ("unknown-notification", 404, "There is no such notification"),
+            Self::UnknownSchedule => ("unknown-schedule", 404, "There is no such schedule"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The route does not take this method"),
+            Self::NotAcceptable => ("not-acceptable", 406, "The route does not answer in an accepted form"),
             Self::RequestTimeout => ("request-timeout", 408, "The request came too slowly"),
             Self::PackConflict => ("pack-conflict", 409, "The pack conflicts with an installed one"),
             Self::PackInUse => ("pack-in-use", 409, "The pack is in use"),
+            Self::ServiceExists => ("service-exists", 409, "The service exists"),
+            Self::ServiceOfPack => ("service-of-pack", 409, "The service belongs to a pack"),
+            Self::ServiceDisabled => ("service-disabled", 409, "The service is switched off"),
+            Self::ScheduleExists => ("schedule-exists", 409, "The schedule exists"),
+            Self::ScheduleOfPack => ("schedule-of-pack", 409, "The schedule belongs to a pack"),
+            Self::LimitReached => ("limit-reached", 409, "There are as many as there may be"),
             Self::InstanceNotEnded => ("instance-not-ended", 409, "The instance has not ended"),
             Self::InstanceNotRetried => ("instance-not-retried", 409, "The instance cannot be tried again"),
             Self::InstanceEnded => ("instance-ended", 409, "The instance has ended"),
             Self::InstanceSuspended => ("instance-suspended", 409, "The instance is suspended"),
             Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
+            Self::IdempotencyKeyInUse => {
+                ("idempotency-key-in-use", 409, "A request with this idempotency key is under way")
+            }
             Self::Conflict => ("conflict", 409, "It was changed at the same time"),
+            Self::PreconditionFailed => ("precondition-failed", 412, "It is not in the state that the request names"),
             Self::BodyTooLarge => ("body-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body's media type is not supported"),
             Self::MisdirectedRequest => ("misdirected-request", 421, "The request is for another host"),
+            Self::RateLimited => ("rate-limited", 429, "Too many requests"),
             Self::Internal => ("internal", 500, "Something went wrong in the server"),
             Self::Busy => ("busy", 503, "Too much is under way"),
             Self::Stopping => ("stopping", 503, "The server is stopping"),
@@ -412,6 +463,24 @@ impl From<StartError> for Problem {
             }
             StartError::KeyReused(_) => Self::new(Kind::IdempotencyKeyReused, text),
             StartError::Unavailable(reason) => Self::store(reason),
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        let text = error.to_string();
+        match error {
+            OrderError::NotFound(name) => Self::unknown_service(&name),
+            OrderError::Disabled(_) => Self::new(Kind::ServiceDisabled, text),
+            OrderError::NotAtHand(..) => Self::new(Kind::WorkflowNotAtHand, text),
+            OrderError::NoChoice { .. } => {
+                Self::new(Kind::UnknownWorkflow, text.clone()).with([Fault::at("/workflow", text)])
+            }
+            OrderError::InvalidInput(violations) => {
+                Self::new(Kind::InvalidInput, text).with(violations.iter().map(|text| violation(text)))
+            }
+            OrderError::Store(error) => Self::store(error),
         }
     }
 }

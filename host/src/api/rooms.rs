@@ -7,15 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use super::problem::Problem;
+use super::serve::followers_max;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
-use crate::notification::Notifications;
+use crate::model::TenantName;
+use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
-
-/// Followers of event streams at once. Each holds a connection and some kilobytes; half of all connections stay free for
-/// requests.
-const FOLLOWERS_MAX: usize = 400;
+use crate::service::Services;
 
 /// Packs coming in at once: each is held in memory whole and keeps a core busy while its components are compiled.
 const INSTALLS_MAX: usize = 2;
@@ -27,14 +26,16 @@ const RETRY_SECONDS: u32 = 5;
 pub struct Rooms {
     /// The installed packs.
     pub catalog: Arc<Catalog>,
+    /// What can be ordered.
+    pub services: Arc<Services>,
     /// The connections.
     pub connections: Arc<Connections>,
     /// The secrets.
     pub secrets: SecretStore,
     /// The instances.
     pub coordinator: Handle,
-    /// The server's own notifications.
-    pub notifications: Arc<Notifications>,
+    /// The server's own notifications, of every tenant.
+    pub notifications: Arc<AllNotifications>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     /// What monitoring is shown.
@@ -47,17 +48,19 @@ impl Rooms {
     /// The rooms, with nobody following or installing yet.
     pub fn new(
         catalog: Arc<Catalog>,
+        services: Arc<Services>,
         connections: Arc<Connections>,
         secrets: SecretStore,
         coordinator: Handle,
-        notifications: Arc<Notifications>,
+        notifications: Arc<AllNotifications>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
-        let (followers, installs) = (Semaphore::new(FOLLOWERS_MAX), Semaphore::new(INSTALLS_MAX));
+        let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
         let metrics = Metrics::default();
         Arc::new(Self {
             catalog,
+            services,
             connections,
             secrets,
             coordinator,
@@ -71,7 +74,15 @@ impl Rooms {
 
     /// Followers at the moment.
     pub fn followers(&self) -> usize {
-        FOLLOWERS_MAX.saturating_sub(self.followers.available_permits())
+        followers_max().saturating_sub(self.followers.available_permits())
+    }
+
+    /// The notifications of a tenant.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn notifications_of(&self, tenant: &TenantName) -> Result<Arc<Notifications>, Problem> {
+        Ok(self.notifications.of(tenant).map_err(NotificationError::from)?)
     }
 
     /// A follower's place, given back when dropped.
@@ -79,7 +90,7 @@ impl Rooms {
     /// # Errors
     /// `busy` where all are taken.
     pub fn follow(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let full = |_| Problem::busy(format!("{FOLLOWERS_MAX} event streams are open"), RETRY_SECONDS);
+        let full = |_| Problem::busy(format!("{} event streams are open", followers_max()), RETRY_SECONDS);
         self.followers.clone().try_acquire_owned().map_err(full)
     }
 

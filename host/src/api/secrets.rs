@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
+use super::caller::Caller;
 use super::extract::{InJson, InPath};
 use super::list::List;
 use super::problem::Problem;
@@ -33,12 +34,15 @@ pub struct Named {
     name: SecretName,
 }
 
-/// Lists the secrets' names in order.
+/// Lists the names of the secrets of the caller's tenant in order.
 #[utoipa::path(get, path = "/v1/secrets", tag = "secrets", responses(
     (status = 200, description = "All names.", body = List<Named>),
 ))]
-pub async fn list_secrets(State(rooms): State<Arc<Rooms>>) -> Result<Json<List<Named>>, Problem> {
-    let names = rooms.secrets.list()?;
+pub async fn list_secrets(
+    State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
+) -> Result<Json<List<Named>>, Problem> {
+    let names = rooms.secrets.of(&caller.tenant).list()?;
     Ok(Json(List::whole(names.into_iter().map(|name| Named { name }))))
 }
 
@@ -52,11 +56,12 @@ pub async fn list_secrets(State(rooms): State<Arc<Rooms>>) -> Result<Json<List<N
     ))]
 pub async fn put_secret(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(name): InPath<SecretName>,
     InJson(secret): InJson<NewSecret>,
 ) -> Result<StatusCode, Problem> {
     let value = Zeroizing::new(secret.value);
-    rooms.secrets.put(&name, value.as_bytes()).await?;
+    rooms.secrets.of(&caller.tenant).put(&name, value.as_bytes()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -69,9 +74,10 @@ pub async fn put_secret(
     ))]
 pub async fn delete_secret(
     State(rooms): State<Arc<Rooms>>,
+    Caller(caller): Caller,
     InPath(name): InPath<SecretName>,
 ) -> Result<StatusCode, Problem> {
-    match rooms.secrets.delete(&name).await? {
+    match rooms.secrets.of(&caller.tenant).delete(&name).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::unknown_secret(&name)),
     }

@@ -1,5 +1,5 @@
 //! Webhooks of outside systems, turned into events for exactly the instance that waits for them. Whoever sends one proves
-//! that it knows the secret `jira-webhook`. The event says only that it is worth a look: a workflow decides by what the
+//! that it knows the secret `jira-webhook` of the tenant it is for. The event says only that it is worth a look: a workflow decides by what the
 //! outside system itself tells.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use super::problem::{Fault, Kind, Problem};
 use super::rooms::Rooms;
 use crate::coordinator::events::cloud_event::CloudEvent;
 use crate::coordinator::{EventError, InstanceError};
-use crate::model::{InstanceId, Json as Data, SecretName};
+use crate::model::{InstanceId, Json as Data, SecretName, TenantName};
 
 /// The secret that a sender of Jira's webhooks has to know.
 const SECRET: &str = "jira-webhook";
@@ -68,6 +68,10 @@ const EVENT_SOURCE: &str = "ticket.listener";
 pub struct Proof {
     /// The secret itself; for Jira Server and Data Center, whose webhooks have neither signature nor headers.
     token: Option<String>,
+    /// The tenant whose instance waits and whose secret proves it; by default `default`.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    tenant: TenantName,
 }
 
 /// What of a webhook is read. Jira sends far more, and other members with each release.
@@ -146,7 +150,7 @@ pub struct HeardTicket {
 }
 
 /// Takes a webhook of Jira. An issue that is done and carries the label `workflowInstanceId=<id>` of an instance that has
-/// not ended becomes an event for that instance, stored durably when this is answered. The same webhook again is dropped,
+/// not ended becomes an event for that instance, if it is of the tenant of the query, stored durably when this is answered. The same webhook again is dropped,
 /// so that Jira may repeat it. The sender signs the body with the secret `jira-webhook` (`X-Hub-Signature`, Jira Cloud),
 /// or sends the secret itself in `?token=` or in the header `X-Webhook-Token`.
 #[utoipa::path(post, path = "/v1/webhooks/jira", tag = "events",
@@ -172,8 +176,9 @@ pub async fn hear_jira(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
+    let tenant = proof.tenant.clone();
     let given = Given::of(&head.headers, proof)?;
-    let secret = secret(&rooms)?;
+    let secret = secret(&rooms, &tenant)?;
     if let Given::Token(token) = &given {
         check(is_same(&secret, token.as_bytes()))?;
     }
@@ -181,10 +186,10 @@ pub async fn hear_jira(
     if let Given::Signature(signature) = &given {
         check(is_signed(&secret, &body, signature))?;
     }
-    let Some(ticket) = ticket(&rooms, Hook::read(&extract::parse(&body)?)?)? else {
+    let Some(ticket) = ticket(&rooms, &tenant, Hook::read(&extract::parse(&body)?)?)? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    rooms.coordinator.take_events(vec![event(&ticket, &body)?]).await.map_err(|error| match error {
+    rooms.coordinator.take_events(&tenant, vec![event(&ticket, &body)?]).await.map_err(|error| match error {
         EventError::Full => Problem::busy(error, RETRY_SECONDS),
         EventError::Unavailable(_) if rooms.stopping.is_cancelled() => Problem::stopping(),
         EventError::Unavailable(_) => Problem::store(error),
@@ -226,9 +231,9 @@ impl Given {
     }
 }
 
-fn secret(rooms: &Rooms) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn secret(rooms: &Rooms, tenant: &TenantName) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let name = SecretName::parse(SECRET).expect("the constant is a name");
-    let Some(mut secret) = rooms.secrets.reveal(&name)? else {
+    let Some(mut secret) = rooms.secrets.of(tenant).reveal(&name)? else {
         return Err(refused("the server has no secret for Jira's webhooks yet"));
     };
     // A value piped from a file ends in a line feed, which no secret has.
@@ -261,10 +266,10 @@ fn refused(why: &str) -> Problem {
 }
 
 /// The ticket, where the webhook is about the end of one whose instance waits.
-fn ticket(rooms: &Rooms, hook: Option<Hook>) -> Result<Option<HeardTicket>, Problem> {
+fn ticket(rooms: &Rooms, tenant: &TenantName, hook: Option<Hook>) -> Result<Option<HeardTicket>, Problem> {
     let Some(ticket) = hook.and_then(done) else { return Ok(None) };
     match rooms.coordinator.instance(ticket.instance) {
-        Ok(instance) => Ok((!instance.status.is_final()).then_some(ticket)),
+        Ok(instance) => Ok((instance.tenant == *tenant && !instance.status.is_final()).then_some(ticket)),
         Err(InstanceError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }

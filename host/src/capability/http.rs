@@ -3,6 +3,7 @@
 //! through guest memory.
 
 mod exchange;
+mod hashing;
 mod pace;
 mod request;
 

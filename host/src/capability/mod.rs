@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 pub use host::{HostPattern, HostPatternError};
 
 use crate::connection::client::Client;
-use crate::connection::secrets::SecretStore;
+use crate::connection::secrets::Secrets;
 use crate::model::{ActionName, ConnectionName, Json, PackName, SecretName, Success};
 use crate::notification::Notifications;
 
@@ -39,7 +39,7 @@ pub struct Granted {
     /// The secrets whose bytes may be read: the name in `pack.yaml`, then the stored secret's name.
     pub secrets: BTreeMap<SecretName, SecretName>,
     /// Where those secrets are stored; needed only where `secrets` is not empty.
-    pub secret_store: Option<SecretStore>,
+    pub secret_store: Option<Secrets>,
     /// The server's own notifications, where the action asks for them.
     pub inbox: Option<Arc<Notifications>>,
 }

@@ -1,10 +1,10 @@
-//! `orchctl health` and `orchctl version`.
+//! `orchctl health`, `orchctl version` and `orchctl explain`.
 
 use serde_json::json;
 
 use super::Context;
 use super::error::Error;
-use super::output::Column;
+use super::output::{Column, line};
 
 const HEALTH: &[Column] = &[
     ("Status", &["/status"]),
@@ -39,4 +39,11 @@ pub(super) async fn version(context: &Context) -> Result<(), Error> {
     let versions = json!({ "client": env!("CARGO_PKG_VERSION"), "server": server });
     context.output.thing(&versions, VERSION)?;
     failure.map_or(Ok(()), Err)
+}
+
+/// Prints what the server's documentation says about a kind of problem.
+pub(super) async fn explain(context: &Context, problem: &str) -> Result<(), Error> {
+    let name = problem.trim_end_matches('/').rsplit('/').next().unwrap_or(problem);
+    let client = context.client()?;
+    line(client.text_at(client.root_url(&["problems", name])).await?.trim_end())
 }

@@ -1,90 +1,115 @@
-//! The REST client. It turns every way a request can fail into an [`Error`]; it knows no command.
+//! The REST client. It turns every way a request can fail into an [`Error`]; it knows no command. How a server is reached
+//! is in `connect`, what is asked after a refusal in `suggest`.
+
+mod connect;
+mod suggest;
 
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value as Json;
-use url::{Host, Url};
+use url::Url;
 
 use super::error::{Error, Problem};
+use super::settings::Access;
+
+pub(super) use connect::check_address;
 
 /// The server where nothing else is said.
 pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long an ordinary answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long an installation may take: a server compiles every component before it answers.
 const INSTALL: Duration = Duration::from_secs(600);
 /// Items asked for at once where all are wanted; the API's own limit.
-const PAGE: &str = "200";
+const PAGE: usize = 200;
+/// Items of one list that are kept at once, at most; more belong to a program that reads page by page.
+const ITEMS_MAX: usize = 1_000_000;
+/// So often a request that may be repeated is, when the server cannot be reached, and after so long each.
+const REPEATS: (u32, Duration) = (30, Duration::from_secs(1));
 
 /// A client of one server.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
+    /// What the server is called in messages.
+    shown: String,
+}
+
+/// An answer as it came, whatever its status.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
 impl Client {
-    /// A client of the server at this base URL.
-    pub(super) fn new(server: &str) -> Result<Self, Error> {
-        let base = base_url(server)?;
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .user_agent(concat!("orchctl/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&base) {
-            builder = builder.no_proxy(); // A proxy cannot reach this machine's own loopback.
-        }
-        // An error only means that a provider is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        if base.scheme() == "http" {
-            builder = builder.tls_backend_preconfigured(without_certificates()); // Nothing to look up for plain HTTP.
-        }
-        let http = builder.build().map_err(|error| Error::Failed(format!("set up the HTTP client: {error}")))?;
-        Ok(Self { http, base })
+    /// A client of this server.
+    pub(super) fn new(access: &Access) -> Result<Self, Error> {
+        connect::connect(access)
     }
 
-    /// The server's base URL.
+    /// What the server is called.
     pub(super) fn server(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        &self.shown
     }
 
-    /// The URL of a path, given as its segments, which are encoded here.
+    /// The URL of a path below `/v1`, given as its segments, which are encoded here.
     pub(super) fn url(&self, segments: &[&str]) -> Url {
+        let versioned: Vec<&str> = ["v1"].into_iter().chain(segments.iter().copied()).collect();
+        self.root_url(&versioned)
+    }
+
+    /// The URL of a path, given as its segments.
+    pub(super) fn root_url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("v1").extend(segments);
+            path.pop_if_empty().extend(segments);
         }
         url
     }
 
     pub(super) async fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Json, Error> {
-        let mut url = self.url(segments);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        self.answer(self.request(Method::GET, url)).await
+        let answer = self.answer(self.request(Method::GET, self.asked(segments, query))).await;
+        self.suggested(answer, segments, None).await
     }
 
     /// An answer that is text.
     pub(super) async fn text(&self, segments: &[&str]) -> Result<String, Error> {
-        let request = self.http.get(self.url(segments)).timeout(ANSWER);
+        self.text_at(self.url(segments)).await
+    }
+
+    /// An answer that is text, from anywhere on the server.
+    pub(super) async fn text_at(&self, url: Url) -> Result<String, Error> {
+        let request = self.http.get(url).timeout(ANSWER);
         let response = self.checked(request.header(ACCEPT, "text/*, application/problem+json")).await?;
         response.text().await.map_err(|error| self.unreachable(&error))
     }
 
     /// Every item of a list, over all its pages.
     pub(super) async fn all(&self, segments: &[&str], query: &[(&str, &str)], page: Page) -> Result<Json, Error> {
-        let mut items = Vec::new();
-        let mut cursor: Option<String> = None;
+        self.some(segments, query, page, None).await
+    }
+
+    /// The first items of a list, so many at most, and `next` where there are more.
+    pub(super) async fn some(
+        &self,
+        segments: &[&str],
+        query: &[(&str, &str)],
+        page: Page,
+        wanted: Option<usize>,
+    ) -> Result<Json, Error> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
         loop {
+            let left = wanted.map_or(PAGE, |wanted| wanted.saturating_sub(items.len()).min(PAGE)).to_string();
             let mut query = query.to_vec();
             if page.limited {
-                query.push(("limit", PAGE));
+                query.push(("limit", &left));
             }
             if let Some(cursor) = &cursor {
+                query.retain(|(name, _)| *name != page.cursor);
                 query.push((page.cursor, cursor));
             }
             let mut answer = self.get(segments, &query).await?;
@@ -93,13 +118,33 @@ impl Client {
             cursor = match answer.get("next") {
                 Some(Json::String(next)) => Some(next.clone()),
                 Some(Json::Number(next)) => Some(next.to_string()),
-                _ => return Ok(serde_json::json!({ "items": items, "next": null })),
+                _ => None,
             };
+            if cursor.is_none() || wanted.is_some_and(|wanted| items.len() >= wanted) {
+                return Ok(serde_json::json!({ "items": items, "next": cursor }));
+            }
+            if items.len() >= ITEMS_MAX {
+                let cure = "narrow it down by filters, or read it page by page with --limit and --cursor";
+                return Err(Error::Failed(format!("the list has more than {ITEMS_MAX} items; {cure}")));
+            }
         }
     }
 
     pub(super) async fn post(&self, segments: &[&str], body: &Json, headers: HeaderMap) -> Result<Json, Error> {
-        self.answer(self.request(Method::POST, self.url(segments)).json(body).headers(headers)).await
+        let answer = self.answer(self.request(Method::POST, self.url(segments)).json(body).headers(headers)).await;
+        self.suggested(answer, segments, Some(body)).await
+    }
+
+    /// Posts what the server takes once however often it comes: repeated while the server cannot be reached.
+    pub(super) async fn post_surely(&self, segments: &[&str], body: &Json, headers: HeaderMap) -> Result<Json, Error> {
+        let (repeats, pause) = REPEATS;
+        for _ in 0..repeats {
+            match self.post(segments, body, headers.clone()).await {
+                Err(Error::Unreachable(_)) => tokio::time::sleep(pause).await,
+                answer => return answer,
+            }
+        }
+        self.post(segments, body, headers).await
     }
 
     pub(super) async fn post_query(
@@ -108,21 +153,25 @@ impl Client {
         query: &[(&str, &str)],
         body: &Json,
     ) -> Result<Json, Error> {
-        let mut url = self.url(segments);
-        url.query_pairs_mut().extend_pairs(query);
-        self.answer(self.request(Method::POST, url).json(body)).await
+        self.answer(self.request(Method::POST, self.asked(segments, query)).json(body)).await
     }
 
     pub(super) async fn put(&self, segments: &[&str], body: &Json) -> Result<Json, Error> {
-        self.answer(self.request(Method::PUT, self.url(segments)).json(body)).await
+        let answer = self.answer(self.request(Method::PUT, self.url(segments)).json(body)).await;
+        self.suggested(answer, segments, None).await
+    }
+
+    /// Changes some members (RFC 7396).
+    pub(super) async fn patch(&self, segments: &[&str], body: &Json) -> Result<Json, Error> {
+        let request = self.request(Method::PATCH, self.url(segments));
+        let request = request.header(CONTENT_TYPE, "application/merge-patch+json").body(body.to_string());
+        let answer = self.answer(request).await;
+        self.suggested(answer, segments, None).await
     }
 
     pub(super) async fn delete(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Json, Error> {
-        let mut url = self.url(segments);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        self.answer(self.request(Method::DELETE, url)).await
+        let answer = self.answer(self.request(Method::DELETE, self.asked(segments, query))).await;
+        self.suggested(answer, segments, None).await
     }
 
     /// Sends a pack's archive.
@@ -131,14 +180,46 @@ impl Client {
         self.answer(request.header(CONTENT_TYPE, media_type(&archive)).body(archive)).await
     }
 
+    /// Sends a body of a media type of its own.
+    pub(super) async fn post_as(&self, segments: &[&str], media_type: &str, body: String) -> Result<Json, Error> {
+        let request = self.request(Method::POST, self.url(segments)).header(CONTENT_TYPE, media_type);
+        self.answer(request.body(body)).await
+    }
+
     /// Opens a stream of events; there is none (204) when everything was told already.
-    pub(super) async fn events(&self, segments: &[&str], after: Option<&str>) -> Result<Option<Response>, Error> {
-        let mut request = self.http.get(self.url(segments)).header(ACCEPT, "text/event-stream");
+    pub(super) async fn events(&self, url: Url, after: Option<&str>) -> Result<Option<Response>, Error> {
+        let mut request = self.http.get(url).header(ACCEPT, "text/event-stream");
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
         let response = self.checked(request).await?;
-        Ok((response.status() != reqwest::StatusCode::NO_CONTENT).then_some(response))
+        Ok((response.status() != StatusCode::NO_CONTENT).then_some(response))
+    }
+
+    /// Sends any request and gives its answer as it is.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Error> {
+        let mut request = self.http.request(method, url).timeout(ANSWER).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec();
+        Ok(Answer { status, headers, body })
+    }
+
+    fn asked(&self, segments: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.url(segments);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
     }
 
     fn request(&self, method: Method, url: Url) -> RequestBuilder {
@@ -205,30 +286,6 @@ fn without_url(error: &reqwest::Error) -> &'static str {
     }
 }
 
-fn base_url(server: &str) -> Result<Url, Error> {
-    let wrong =
-        |reason: String| Error::Usage(format!("`{server}` is not a server's URL: {reason}; write `http://HOST:PORT`"));
-    let url = Url::parse(server).map_err(|error| wrong(error.to_string()))?;
-    match url.scheme() {
-        "http" | "https" if url.query().is_none() && url.fragment().is_none() => Ok(url),
-        "http" | "https" => Err(wrong("it has a query or a fragment".to_owned())),
-        scheme => Err(wrong(format!("`{scheme}` is neither http nor https"))),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-fn without_certificates() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-}
-
 fn media_type(archive: &[u8]) -> &'static str {
     match archive.starts_with(&[0x1f, 0x8b]) {
         true => "application/gzip",
@@ -246,7 +303,7 @@ mod tests {
     /// Answers connections one after the other with these texts, and gives back the requests it got.
     async fn server(answers: Vec<&'static str>) -> (Client, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let client = Client::new(&Access::to(&format!("http://{}", listener.local_addr().unwrap()))).unwrap();
         let requests = tokio::spawn(async move {
             let mut requests = Vec::new();
             for answer in answers {
@@ -299,13 +356,5 @@ mod tests {
             codes.push(client.get(&["health"], &[]).await.unwrap_err().exit_code());
         }
         assert_eq!(codes, [4, 5, 1, 3]);
-    }
-
-    #[test]
-    fn a_server_s_url_is_checked() {
-        assert_eq!(Client::new("http://a:1/base/").unwrap().url(&["x"]).as_str(), "http://a:1/base/v1/x");
-        for bad in ["", "a:1", "ftp://a", "http://a?x", "127.0.0.1:8080"] {
-            assert_eq!(Client::new(bad).unwrap_err().exit_code(), 2, "{bad}");
-        }
     }
 }

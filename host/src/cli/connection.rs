@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::client::Page;
 use super::error::Error;
+use super::listing::Listing;
 use super::output::Column;
 use crate::definition::yaml;
 
@@ -25,7 +26,7 @@ pub(super) enum Command {
     Set(Box<Set>),
     /// List the connections.
     #[command(after_help = "Example: orchctl connection list")]
-    List,
+    List(Listing),
     /// Show a connection.
     #[command(after_help = "Example: orchctl connection show jira")]
     Show {
@@ -144,7 +145,10 @@ impl Command {
                 let answer = client.put(&["connections", &set.name], &set.declaration()?).await?;
                 context.output.said(&format!("connection `{}` is stored", set.name), &answer)
             }
-            Self::List => context.output.list(&client.all(&["connections"], &[], Page::WHOLE).await?, LIST),
+            Self::List(listing) => {
+                let list = client.all(&["connections"], &[], Page::WHOLE).await?;
+                context.output.list(&listing.apply(list)?, LIST)
+            }
             Self::Show { name } => context.output.thing(&client.get(&["connections", name], &[]).await?, SHOW),
             Self::Delete { name } => {
                 client.delete(&["connections", name], &[]).await?;

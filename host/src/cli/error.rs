@@ -20,6 +20,12 @@ pub(super) enum Error {
     Cancelled(String),
     /// A run on this machine was left before its end; the text says why.
     Left(String),
+    /// What was waited for took too long.
+    Late(String),
+    /// The person does not want to wait any more.
+    Interrupted(String),
+    /// It was told already; only the exit code is left to give.
+    Told(u8),
 }
 
 /// A problem document (RFC 9457), or what can be told of an answer that is none.
@@ -36,6 +42,9 @@ pub(super) struct Problem {
     pub request_id: Option<String>,
     #[serde(default)]
     pub errors: Vec<Json>,
+    /// Names that exist and are spelled nearly like the one that does not.
+    #[serde(skip)]
+    pub near: Vec<String>,
 }
 
 impl Problem {
@@ -63,11 +72,35 @@ impl std::fmt::Display for Problem {
         for error in &self.errors {
             write!(formatter, "\n  - {}", fault(error))?;
         }
+        // The server may have told it in its own words.
+        if !self.near.is_empty() && !self.detail.contains("did you mean") {
+            write!(formatter, "\ndid you mean {}?", quoted(&self.near))?;
+        }
+        match &self.cure() {
+            Some(cure) => write!(formatter, "\n{cure}")?,
+            None => {}
+        }
         match &self.request_id {
-            Some(id) => write!(formatter, "\nrequest id: {id}"),
-            None => Ok(()),
+            Some(id) if self.status >= 500 => write!(formatter, "\nrequest id: {id}"),
+            _ => Ok(()),
         }
     }
+}
+
+impl Problem {
+    /// What helps on the command line, where the document cannot know of it.
+    fn cure(&self) -> Option<&'static str> {
+        match self.status {
+            401 => {
+                Some("give a token: ORCHESTRATOR_TOKEN, --token-file FILE, or `orchctl profile set NAME --read-token`")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// One of a problem's errors, whether it speaks of a member of the body or of a place in a file.
@@ -79,12 +112,23 @@ fn fault(error: &Json) -> String {
             let tail: String = [number("line"), number("column")].iter().flatten().map(|at| format!(":{at}")).collect();
             format!("{file}{tail}: ")
         }
-        (None, Some(pointer)) => format!("{pointer}: "),
+        (None, Some(pointer)) => format!("{}: ", member_of(pointer)),
         (None, None) => String::new(),
     };
     let Some(message) = text("message").or(text("detail")) else { return format!("{place}{error}") };
     let cure = text("cure").map(|cure| format!(" ({cure})")).unwrap_or_default();
     format!("{place}{message}{cure}")
+}
+
+/// A pointer into an input as the word that gives the member; another pointer as it is.
+fn member_of(pointer: &str) -> String {
+    match pointer.strip_prefix("/input/") {
+        Some(steps) => {
+            let steps: Vec<_> = steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+            format!("{}=…", steps.join("."))
+        }
+        None => pointer.to_owned(),
+    }
 }
 
 impl Error {
@@ -95,10 +139,12 @@ impl Error {
             Self::Output(_) | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
-            Self::Answered(problem) if problem.status < 500 => 4,
-            Self::Answered(_) => 5,
+            Self::Answered(problem) => code_of(problem.status),
             Self::Cancelled(_) => 6,
             Self::Left(_) => 7,
+            Self::Late(_) => 9,
+            Self::Interrupted(_) => 130,
+            Self::Told(code) => *code,
         }
     }
 
@@ -111,9 +157,21 @@ impl Error {
             | Self::Usage(text)
             | Self::Unreachable(text)
             | Self::Cancelled(text)
-            | Self::Left(text) => eprintln!("error: {text}"),
-            Self::Answered(problem) => eprintln!("error: {problem}"),
+            | Self::Left(text)
+            | Self::Late(text)
+            | Self::Interrupted(text) => eprintln!("error: {text}"),
+            Self::Answered(problem) => eprintln!("error: {}", super::output::printable(&problem.to_string())),
+            Self::Told(_) => {}
         }
+    }
+}
+
+/// The exit code of an answer with this status.
+pub(super) fn code_of(status: u16) -> u8 {
+    match status {
+        401 | 403 => 8,
+        ..500 => 4,
+        _ => 5,
     }
 }
 
@@ -130,9 +188,10 @@ mod tests {
                 {"pointer": "/input/size", "message": "is not a number"},
             ],
         });
-        let problem = Problem::read(422, None, body.to_string().as_bytes());
+        let mut problem = Problem::read(422, None, body.to_string().as_bytes());
+        problem.near = vec!["a".to_owned(), "b".to_owned()];
         let expected = "The pack is not valid (422)\n2 errors\n  - pack.yaml:3:5: no key `nam` (did you mean `name`?)\n  \
-                        - /input/size: is not a number\nrequest id: r-1";
+                        - size=…: is not a number\ndid you mean `a` or `b`?";
         assert_eq!(problem.to_string(), expected);
     }
 
@@ -151,7 +210,12 @@ mod tests {
             (Error::Usage(String::new()), 2),
             (Error::Unreachable(String::new()), 3),
             (answered(404), 4),
+            (answered(401), 8),
+            (answered(403), 8),
             (answered(503), 5),
+            (Error::Late(String::new()), 9),
+            (Error::Interrupted(String::new()), 130),
+            (Error::Told(5), 5),
             (Error::Cancelled(String::new()), 6),
             (Error::Left(String::new()), 7),
             (Error::Output(std::io::ErrorKind::BrokenPipe.into()), 0),

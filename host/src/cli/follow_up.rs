@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::Context;
 use super::error::Error;
+use super::order::Start;
 use super::output::{Column, items};
-use super::service::Start;
+use super::{Context, instance};
 
 /// Orders a recommendation.
 #[derive(Debug, Args)]
@@ -34,7 +34,9 @@ const LIST: &[Column] = &[
 
 /// Lists what an instance recommends.
 pub(super) async fn list(context: &Context, id: &str) -> Result<(), Error> {
-    let mut list = context.client()?.get(&["instances", id, "follow-ups"], &[]).await?;
+    let client = context.client()?;
+    let id = instance::resolve(&client, id).await?;
+    let mut list = client.get(&["instances", &id, "follow-ups"], &[]).await?;
     if context.output.is_for_people() {
         dress(&mut list);
     }
@@ -55,11 +57,15 @@ fn dress(list: &mut Json) {
 
 impl FollowUp {
     pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
-        let list = context.client()?.get(&["instances", &self.id, "follow-ups"], &[]).await?;
+        let client = context.client()?;
+        let id = instance::resolve(&client, &self.id).await?;
+        let list = client.get(&["instances", &id, "follow-ups"], &[]).await?;
         let found = items(&list).iter().find(|item| item["id"] == json!(self.workflow));
         let schema = found.and_then(|item| item.get("inputSchema")).cloned().unwrap_or_default();
-        let at = ["instances", self.id.as_str(), "follow-ups", self.workflow.as_str()];
-        self.start.order(context, &at, &schema).await
+        // What is prefilled is not asked for.
+        let begun = found.and_then(|item| item.get("input")).cloned().unwrap_or_else(|| json!({}));
+        let at = ["instances", id.as_str(), "follow-ups", self.workflow.as_str()];
+        self.start.order(context, &client, &at, json!({ "input": begun }), &schema).await
     }
 }
 

@@ -6,21 +6,41 @@ use std::io::Read;
 use serde_json::{Map, Value as Json, json};
 
 use super::error::Error;
+use crate::definition::yaml;
 
 /// Bytes of an input, at most; what the API takes.
 const INPUT_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads `JSON`, `@FILE` or `@-`.
 pub(super) fn read(given: &str) -> Result<Json, Error> {
-    let text = match given.strip_prefix('@') {
-        None => given.to_owned(),
-        Some("-") => text_of(std::io::stdin().lock(), "standard input")?,
-        Some(path) => {
-            let file = std::fs::File::open(path).map_err(|error| Error::Usage(format!("open `{path}`: {error}")))?;
-            text_of(file, path)?
-        }
-    };
-    serde_json::from_str(&text).map_err(|error| Error::Usage(format!("the input is not JSON: {error}")))
+    serde_json::from_str(&text(given)?).map_err(|error| Error::Usage(format!("the input is not JSON: {error}")))
+}
+
+/// Reads text, `@FILE` or `@-`.
+pub(super) fn text(given: &str) -> Result<String, Error> {
+    match given.strip_prefix('@') {
+        None => Ok(given.to_owned()),
+        Some(path) => file(path),
+    }
+}
+
+/// Reads a file, or standard input where it is `-`.
+fn file(path: &str) -> Result<String, Error> {
+    if path == "-" {
+        return text_of(std::io::stdin().lock(), "standard input");
+    }
+    let file = std::fs::File::open(path).map_err(|error| Error::Usage(format!("open `{path}`: {error}")))?;
+    text_of(file, path)
+}
+
+/// Reads a mapping from a file with YAML or JSON, or from standard input where it is `-`.
+pub(super) fn mapping(path: &str) -> Result<Json, Error> {
+    let wrong = |reason: String| Error::Usage(format!("read `{path}`: {reason}"));
+    let tree = yaml::parse(&file(path)?, path).map_err(|finding| Error::Usage(finding.to_string()))?;
+    match tree.to_json() {
+        mapping @ Json::Object(_) => Ok(mapping),
+        _ => Err(wrong("it is no mapping; its members are those of the API".to_owned())),
+    }
 }
 
 /// A file's bytes, of which there may be so many.
@@ -93,7 +113,7 @@ fn path<'a, 's>(key: &'a str, schema: &'s Json) -> (Vec<&'a str>, &'s Json) {
 }
 
 /// Reads a value as the schema's type; where there is none, as JSON if it is a number, a boolean or null, else as text.
-fn typed(text: &str, schema: &Json) -> Result<Json, String> {
+pub(super) fn typed(text: &str, schema: &Json) -> Result<Json, String> {
     let types = types(schema);
     if types.is_empty() {
         let scalar = serde_json::from_str::<Json>(text)
@@ -131,7 +151,8 @@ fn types(schema: &Json) -> Vec<&str> {
     }
 }
 
-fn set(input: &mut Json, steps: &[&str], value: Json) -> Result<(), String> {
+/// Sets a member, and makes the objects on the way to it.
+pub(super) fn set(input: &mut Json, steps: &[&str], value: Json) -> Result<(), String> {
     let Some((last, above)) = steps.split_last() else { return Ok(()) };
     let mut place = input;
     for step in above {
@@ -141,6 +162,24 @@ fn set(input: &mut Json, steps: &[&str], value: Json) -> Result<(), String> {
     let members = place.as_object_mut().ok_or("it reaches into something that is no object")?;
     members.insert((*last).to_owned(), value);
     Ok(())
+}
+
+/// Changes a value as RFC 7396 says: members are replaced one by one, those that are null are removed.
+pub(super) fn patch(target: &mut Json, change: &Json) {
+    let Some(changes) = change.as_object() else {
+        target.clone_from(change);
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in changes {
+        match (value, target.as_object_mut()) {
+            (Json::Null, Some(members)) => drop(members.shift_remove(name)),
+            (value, Some(members)) => patch(members.entry(name.as_str()).or_insert(Json::Null), value),
+            (_, None) => {}
+        }
+    }
 }
 
 /// The members that a schema describes, each as an object with `name`, `type`, `required` and what the schema says.
@@ -206,6 +245,13 @@ mod tests {
         let input = merge(Some(json!({"a": 1, "b": {"c": 2}})), &["b.d=3".to_owned(), "a=4".to_owned()], &Json::Null);
         assert_eq!(input, Ok(json!({"a": 4, "b": {"c": 2, "d": 3}})));
         assert!(merge(Some(json!([1])), &["a=1".to_owned()], &Json::Null).is_err());
+    }
+
+    #[test]
+    fn a_patch_changes_members_one_by_one() {
+        let mut value = json!({"a": 1, "b": {"c": 2, "d": 3}});
+        patch(&mut value, &json!({"a": null, "b": {"c": [4], "e": {"f": 5}}}));
+        assert_eq!(value, json!({"b": {"c": [4], "d": 3, "e": {"f": 5}}}));
     }
 
     #[test]

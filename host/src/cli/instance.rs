@@ -1,88 +1,173 @@
 //! `orchctl instance`: what runs and what ran.
 
+mod list;
+mod logs;
+mod tree;
+
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use reqwest::header::HeaderMap;
 use serde_json::{Value as Json, json};
 
-use super::client::Page;
+use super::client::{Client, Page};
 use super::error::Error;
-use super::output::{Column, cell, items, line};
-use super::{Context, follow_up, watch};
+use super::listing::Listing;
+use super::order::{Wait, duration};
+use super::output::{Column, cell, line};
+use super::{Context, event, follow_up, input, soda, watch};
+
+pub(super) use list::resolve;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List instances, newest first.
-    #[command(after_help = "Example: orchctl instance list --status running --service 'volume provision'")]
-    List(List),
-    /// Show an instance.
-    #[command(after_help = "Example: orchctl instance get 0195b0c0-2f7e-7000-8000-000000000001")]
-    Get(Id),
+    #[command(after_help = "Examples:
+  orchctl instance list --status running --service 'volume provision'
+  orchctl instance list --created-after 2026-11-01T00:00:00Z --all -o csv
+  orchctl -t PROJECT instance list")]
+    List(list::List),
+    /// Show an instance; with -i as SODA's interface has it.
+    #[command(after_help = "Examples:
+  orchctl instance get 0195b0c0-2f7e-7000-8000-000000000001
+  orchctl instance get latest -o jsonpath=.output
+  orchctl -t PROJECT instance get -i 0195b0c0-2f7e-7000-8000-000000000001
+
+An instance is named by its identifier, by the beginning or the end of it where only one fits, or by `latest`.")]
+    Get(Which),
+    /// Order a service by SODA's interface.
+    #[command(
+        after_help = "Example: orchctl -a 127.0.0.1 -u admin -p PASSWORD --orch_ip 127.0.0.1 --orch_port 8080 instance run -d @order.json"
+    )]
+    Run(SodaRun),
     /// Ask for an instance to be cancelled.
     #[command(after_help = "Example: orchctl instance cancel 0195b0c0-2f7e-7000-8000-000000000001")]
-    Cancel(Id),
+    Cancel(Ids),
     /// Suspend an instance: what is out ends, nothing new begins.
     #[command(after_help = "Example: orchctl instance suspend 0195b0c0-2f7e-7000-8000-000000000001")]
-    Suspend(Id),
+    Suspend(Ids),
     /// Let a suspended instance go on, or try again to take it up.
     #[command(after_help = "Example: orchctl instance resume 0195b0c0-2f7e-7000-8000-000000000001")]
-    Resume(Id),
+    Resume(Ids),
     /// Let a faulted instance go on from the task that failed.
     #[command(after_help = "Example: orchctl instance retry 0195b0c0-2f7e-7000-8000-000000000001")]
-    Retry(Id),
-    /// Delete an instance that has ended, with its history.
-    #[command(after_help = "Example: orchctl instance delete 0195b0c0-2f7e-7000-8000-000000000001")]
-    Delete(Id),
+    Retry(Ids),
+    /// Start the same again, with changes to the input where they are given.
+    #[command(after_help = "Examples:
+  orchctl instance rerun 0195b0c0-2f7e-7000-8000-000000000001 --wait
+  orchctl instance rerun latest size=20")]
+    Rerun(Rerun),
+    /// Show what would start the same again, as `orchctl run --input` takes it.
+    #[command(after_help = "Example: orchctl instance prefill latest -o json")]
+    Prefill(Id),
+    /// Delete instances that have ended, with their history; with -i by SODA's interface.
+    #[command(after_help = "Examples:
+  orchctl instance delete 0195b0c0-2f7e-7000-8000-000000000001
+  orchctl -t PROJECT instance delete -i 0195b0c0-2f7e-7000-8000-000000000001")]
+    Delete(Delete),
     /// List an instance's tasks with their attempts.
     #[command(after_help = "Example: orchctl instance tasks 0195b0c0-2f7e-7000-8000-000000000001")]
     Tasks(Id),
+    /// Show who started an instance, what it started, and its tasks with how long they took.
+    #[command(after_help = "Example: orchctl instance tree 0195b0c0-2f7e-7000-8000-000000000001")]
+    Tree(Id),
     /// List an instance's records.
     #[command(after_help = "Example: orchctl instance history 0195b0c0-2f7e-7000-8000-000000000001 -o json")]
-    History(Id),
+    History(History),
     /// List what an instance's attempts logged.
-    #[command(after_help = "Example: orchctl instance logs 0195b0c0-2f7e-7000-8000-000000000001")]
-    Logs(Id),
+    #[command(after_help = "Examples:
+  orchctl instance logs 0195b0c0-2f7e-7000-8000-000000000001
+  orchctl instance logs latest -f --level warn")]
+    Logs(logs::Logs),
+    /// Draw an instance as a Mermaid flowchart.
+    #[command(after_help = "Example: orchctl instance diagram latest > instance.mmd")]
+    Diagram(Id),
+    /// Print an instance's events as they come, one JSON value on a line.
+    #[command(after_help = "Example: orchctl instance events 0195b0c0-2f7e-7000-8000-000000000001")]
+    Events(Id),
     /// Follow an instance to its end; exits with 1 if it does not complete.
-    #[command(after_help = "Example: orchctl instance watch 0195b0c0-2f7e-7000-8000-000000000001")]
-    Watch(Id),
+    #[command(after_help = "Example: orchctl instance watch 0195b0c0-2f7e-7000-8000-000000000001 --timeout 10m")]
+    Watch(Watch),
     /// List what a finished instance recommends to run next.
     #[command(after_help = "Example: orchctl instance follow-ups 0195b0c0-2f7e-7000-8000-000000000001")]
     FollowUps(Id),
     /// Order what a finished instance recommends; what it knows already is prefilled.
-    FollowUp(follow_up::FollowUp),
+    FollowUp(Box<follow_up::FollowUp>),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Id {
-    /// The instance's identifier.
+    /// The instance.
     id: String,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct List {
-    /// Only with this status.
-    #[arg(long, value_parser = ["pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed"])]
-    status: Option<String>,
-    /// Only of this service.
-    #[arg(long)]
-    service: Option<String>,
-    /// Only of this workflow.
-    #[arg(long)]
-    workflow: Option<String>,
-    /// At most so many, 1 to 200.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
-    limit: u16,
-    /// Where the page starts, as the one before told.
-    #[arg(long)]
-    cursor: Option<String>,
+pub(super) struct Ids {
+    /// The instances.
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
 }
 
-const LIST: &[Column] = &[
-    ("ID", &["/id"]),
-    ("STATUS", &["/status"]),
-    ("SERVICE", &["/service", "/workflow"]),
-    ("NAME", &["/name"]),
-    ("CREATED", &["/createdAt"]),
-    ("ENDED", &["/endedAt"]),
-];
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// The instance.
+    #[arg(required_unless_present = "soda_id", conflicts_with = "soda_id")]
+    id: Option<String>,
+    /// SODA's identifier of it, which is the same.
+    #[arg(short = 'i', long = "id", value_name = "ID")]
+    soda_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// The instances.
+    #[arg(required_unless_present = "soda_id", conflicts_with = "soda_id", value_name = "ID")]
+    ids: Vec<String>,
+    /// SODA's identifier of it, which is the same.
+    #[arg(short = 'i', long = "id", value_name = "ID")]
+    soda_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SodaRun {
+    /// The order as JSON, with the members of SODA's interface; or @FILE that holds it.
+    #[arg(short, long, value_name = "JSON|@FILE")]
+    data: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rerun {
+    /// The instance.
+    id: String,
+    /// What becomes of a member of the input; `KEY:=JSON` takes JSON, `null` removes it.
+    #[arg(value_name = "KEY=VALUE")]
+    members: Vec<String>,
+    /// The changes as JSON (RFC 7396), or @FILE that holds them.
+    #[arg(long, value_name = "JSON|@FILE")]
+    input: Option<String>,
+    /// A name for the new instance.
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// The instance.
+    id: String,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// The instance.
+    id: String,
+    /// Stop following after so long, `90s`, `5m` or `1h30m`; the instance goes on, and the exit code is 9.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
 
 const SHOW: &[Column] = &[
     ("Id", &["/id"]),
@@ -93,6 +178,9 @@ const SHOW: &[Column] = &[
     ("Workflow", &["/workflow"]),
     ("Pack", &["/pack"]),
     ("Pack version", &["/packVersion"]),
+    ("Tenant", &["/tenant"]),
+    ("Created by", &["/createdBy"]),
+    ("Again after", &["/rerunOf"]),
     ("Created", &["/createdAt"]),
     ("Ended", &["/endedAt"]),
     ("Input", &["/input"]),
@@ -113,6 +201,17 @@ pub(super) const TASKS: &[Column] = &[
     ("ERROR", &["/error/detail", "/error/title"]),
 ];
 
+const TASKS_WIDE: &[Column] = &[("REFERENCE", &["/reference"]), ("DUE", &["/due"]), ("OUTPUT", &["/output"])];
+
+const PREFILL: &[Column] = &[
+    ("Service", &["/service"]),
+    ("Pack", &["/pack"]),
+    ("Workflow", &["/workflow"]),
+    ("Name", &["/name"]),
+    ("Input", &["/input"]),
+    ("Left out", &["/omitted"]),
+];
+
 const HISTORY: &[Column] = &[
     ("SEQ", &["/seq"]),
     ("AT", &["/at"]),
@@ -126,77 +225,139 @@ pub(super) fn show(context: &Context, instance: &Json) -> Result<(), Error> {
     context.output.thing(instance, SHOW)
 }
 
+/// What would start the same again.
+pub(super) async fn prefill(client: &Client, id: &str) -> Result<Json, Error> {
+    client.get(&["instances", id, "prefill"], &[]).await
+}
+
+/// Lists an instance's tasks.
+pub(super) async fn tasks(context: &Context, id: &str) -> Result<(), Error> {
+    let client = context.client()?;
+    let id = resolve(&client, id).await?;
+    let mut tasks = client.all(&["instances", &id, "tasks"], &[], Page::WHOLE).await?;
+    if context.output.is_for_people() {
+        dress_tasks(&mut tasks);
+    }
+    context.output.list_wide(&tasks, TASKS, TASKS_WIDE)
+}
+
 impl Command {
-    pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
-        let client = context.client()?;
+    /// Whether SODA's command line has it.
+    pub(super) fn is_soda(&self) -> bool {
         match self {
+            Self::List(_) | Self::Run(_) => true,
+            Self::Get(which) => which.soda_id.is_some(),
+            Self::Delete(delete) => delete.soda_id.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
+        match self {
+            Self::List(_) if context.soda.is_given() => soda::list_instances(context).await,
             Self::List(list) => list.execute(context).await,
-            Self::Get(Id { id }) => show(context, &client.get(&["instances", id], &[]).await?),
-            Self::Cancel(Id { id }) => {
-                let answer = client.post(&["instances", id, "cancel"], &json!({}), Default::default()).await?;
-                context.output.said(&format!("instance {id} is being cancelled"), &answer)
+            Self::Get(Which { soda_id: Some(id), .. }) => soda::get_instance(context, id).await,
+            Self::Get(Which { id, .. }) => {
+                let client = context.client()?;
+                let id = resolve(&client, id.as_deref().unwrap_or_default()).await?;
+                show(context, &client.get(&["instances", &id], &[]).await?)
             }
-            Self::Suspend(Id { id }) => {
-                let answer = client.post(&["instances", id, "suspend"], &json!({}), Default::default()).await?;
-                context.output.said(&format!("instance {id} is suspended"), &answer)
+            Self::Run(run) => soda::run_instance(context, &run.data).await,
+            Self::Cancel(ids) => ids.each(context, "cancel", "is being cancelled").await,
+            Self::Suspend(ids) => ids.each(context, "suspend", "is suspended").await,
+            Self::Resume(ids) => ids.each(context, "resume", "goes on").await,
+            Self::Retry(ids) => ids.each(context, "retry", "goes on from the task that failed").await,
+            Self::Rerun(rerun) => rerun.execute(context).await,
+            Self::Prefill(Id { id }) => {
+                let client = context.client()?;
+                let id = resolve(&client, id).await?;
+                context.output.thing(&prefill(&client, &id).await?, PREFILL)
             }
-            Self::Resume(Id { id }) => {
-                let answer = client.post(&["instances", id, "resume"], &json!({}), Default::default()).await?;
-                context.output.said(&format!("instance {id} goes on"), &answer)
+            Self::Delete(delete) => delete.execute(context).await,
+            Self::Tasks(Id { id }) => tasks(context, id).await,
+            Self::Tree(Id { id }) => tree::show(context, id).await,
+            Self::History(history) => history.execute(context).await,
+            Self::Logs(logs) => logs.execute(context).await,
+            Self::Diagram(Id { id }) => {
+                let client = context.client()?;
+                let id = resolve(&client, id).await?;
+                line(client.text(&["instances", &id, "diagram"]).await?.trim_end())
             }
-            Self::Retry(Id { id }) => {
-                let answer = client.post(&["instances", id, "retry"], &json!({}), Default::default()).await?;
-                context.output.said(&format!("instance {id} goes on from the task that failed"), &answer)
+            Self::Events(Id { id }) => {
+                let client = context.client()?;
+                let id = resolve(&client, id).await?;
+                let url = client.url(&["instances", &id, "events"]);
+                event::stream(&client, url, &mut |name, data| {
+                    context.output.datum(&json!({ "event": name, "data": data }))
+                })
+                .await
             }
-            Self::Delete(Id { id }) => {
-                client.delete(&["instances", id], &[]).await?;
-                context.output.said(&format!("instance {id} is deleted"), &json!({ "id": id }))
+            Self::Watch(watch) => {
+                let client = context.client()?;
+                let id = resolve(&client, &watch.id).await?;
+                watch::to_the_end(context, &client, &id, watch.timeout).await
             }
-            Self::Tasks(Id { id }) => {
-                let mut tasks = client.all(&["instances", id, "tasks"], &[], Page::WHOLE).await?;
-                if context.output.is_for_people() {
-                    dress_tasks(&mut tasks);
-                }
-                context.output.list(&tasks, TASKS)
-            }
-            Self::History(Id { id }) => {
-                let mut history = client.all(&["instances", id, "history"], &[], Page::RECORDS).await?;
-                if context.output.is_for_people() {
-                    dress_history(&mut history);
-                }
-                context.output.list(&history, HISTORY)
-            }
-            Self::Logs(Id { id }) => {
-                let logs = client.all(&["instances", id, "logs"], &[], Page::WHOLE).await?;
-                match context.output.is_for_people() {
-                    true => items(&logs).iter().try_for_each(|log| line(&log_line(log))),
-                    false => context.output.data(&logs),
-                }
-            }
-            Self::Watch(Id { id }) => watch::to_the_end(context, &client, id).await,
             Self::FollowUps(Id { id }) => follow_up::list(context, id).await,
             Self::FollowUp(follow_up) => follow_up.execute(context).await,
         }
     }
 }
 
-impl List {
-    async fn execute(&self, context: &Context) -> Result<(), Error> {
-        let limit = self.limit.to_string();
-        let given = [
-            ("status", &self.status),
-            ("service", &self.service),
-            ("workflow", &self.workflow),
-            ("cursor", &self.cursor),
-        ];
-        let mut query: Vec<(&str, &str)> = vec![("limit", &limit)];
-        query.extend(given.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))));
-        let list = context.client()?.get(&["instances"], &query).await?;
-        context.output.list(&list, LIST)?;
-        match list.get("next").and_then(Json::as_str) {
-            Some(next) if context.output.is_for_people() => line(&format!("more: --cursor {next}")),
-            _ => Ok(()),
+impl Ids {
+    /// Asks for the same of each; the first refusal ends it.
+    async fn each(&self, context: &Context, verb: &str, said: &str) -> Result<(), Error> {
+        let client = context.client()?;
+        for id in &self.ids {
+            let id = resolve(&client, id).await?;
+            let answer = client.post(&["instances", &id, verb], &json!({}), HeaderMap::new()).await?;
+            context.output.said(&format!("instance {id} {said}"), &answer)?;
         }
+        Ok(())
+    }
+}
+
+impl Delete {
+    async fn execute(&self, context: &Context) -> Result<(), Error> {
+        if let Some(id) = &self.soda_id {
+            return soda::delete_instance(context, id).await;
+        }
+        let client = context.client()?;
+        for id in &self.ids {
+            let id = resolve(&client, id).await?;
+            client.delete(&["instances", &id], &[]).await?;
+            context.output.said(&format!("instance {id} is deleted"), &json!({ "id": id }))?;
+        }
+        Ok(())
+    }
+}
+
+impl Rerun {
+    async fn execute(&self, context: &Context) -> Result<(), Error> {
+        let client = context.client()?;
+        let id = resolve(&client, &self.id).await?;
+        let mut body = json!({});
+        if self.input.is_some() || !self.members.is_empty() {
+            let base = self.input.as_deref().map(input::read).transpose()?;
+            body["input"] = input::merge(base, &self.members, &Json::Null).map_err(Error::Usage)?;
+        }
+        if let Some(name) = &self.name {
+            body["name"] = json!(name);
+        }
+        let started = client.post(&["instances", &id, "rerun"], &body, HeaderMap::new()).await?;
+        self.wait.followed(context, &client, &started).await
+    }
+}
+
+impl History {
+    async fn execute(&self, context: &Context) -> Result<(), Error> {
+        let client = context.client()?;
+        let id = resolve(&client, &self.id).await?;
+        let history = client.all(&["instances", &id, "history"], &[], Page::RECORDS).await?;
+        let mut history = self.listing.apply(history)?;
+        if context.output.is_for_people() {
+            dress_history(&mut history);
+        }
+        context.output.list(&history, HISTORY)
     }
 }
 
@@ -265,6 +426,7 @@ pub(super) fn log_line(log: &Json) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::items;
 
     #[test]
     fn tasks_are_shown_with_their_nesting_and_attempts() {

@@ -1,25 +1,36 @@
 //! `orchctl`, the command line: one file per command group. It speaks to a server over REST only and shares no state
-//! with it; building and checking packs, and checking, showing and running workflows in files work without one. What it prints is for people unless `-o json` or `-o yaml`
-//! asks for data.
+//! with it; building and checking packs, and checking, showing and running workflows in files work without one. What it
+//! prints is for people unless `-o` asks for data. The commands and flags of SODA's `orchctl` work too (`soda`).
 
 mod about;
+mod api;
+mod apply;
+mod ask;
 mod client;
 mod connection;
 mod error;
+mod event;
 mod events;
 mod follow_up;
 mod grant;
 mod input;
 mod instance;
+mod listing;
 mod notification;
+mod order;
 mod output;
 mod pack;
+mod profile;
+mod schedule;
 mod secret;
 mod service;
+mod settings;
+mod shell;
+mod soda;
+mod task;
 mod watch;
 mod workflow;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,30 +38,33 @@ use clap::{Parser, Subcommand};
 use client::Client;
 use error::Error;
 use output::{Format, Output};
+use settings::{Flags, Settings};
 
-const EXIT_CODES: &str = "Exit codes:
+const AFTER: &str = "Exit codes:
   0  done
-  1  what was asked for failed (an instance faulted or was cancelled, a pack has errors)
+  1  what was asked for failed (an instance faulted or was cancelled, a pack has errors); `diff` found differences
   2  wrong usage
   3  the server cannot be reached
   4  the server refused the request
   5  the server failed
   6  a workflow run from a file was cancelled
   7  a workflow run from a file was left: it waits for something that will never come
+  8  the server wants a token, or does not allow it to whom the token belongs
+  9  what was waited for took longer than --timeout
+  130  the wait was interrupted; the instance goes on
 
-The server is taken from --server, else ORCHESTRATOR_SERVER, else `server` in
-$XDG_CONFIG_HOME/orchestrator/config.yaml, else http://127.0.0.1:8080.";
+The server is taken from --server, else ORCHESTRATOR_SERVER, else the profile in use, else `server` in
+$XDG_CONFIG_HOME/orchestrator/config.yaml, else http://127.0.0.1:8080. The token is taken from --token-file, else
+ORCHESTRATOR_TOKEN, else the profile.";
 
 /// Installs packs, orders services and follows instances.
 #[derive(Debug, Parser)]
-#[command(name = "orchctl", version, after_help = EXIT_CODES)]
+#[command(name = "orchctl", version, after_help = AFTER)]
 pub struct Arguments {
-    /// The server's base URL.
-    #[arg(long, global = true, env = "ORCHESTRATOR_SERVER", value_name = "URL")]
-    server: Option<String>,
-    /// How results are printed.
-    #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Format,
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    soda: soda::Flags,
     #[command(subcommand)]
     command: Command,
 }
@@ -58,19 +72,29 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Order a service and, with --wait, follow it to its end.
-    Run(service::Run),
+    Run(Box<order::Run>),
+    /// Make the server as files say: packs, secrets, connections, grants, services, schedules.
+    Apply(apply::Apply),
+    /// Show what `apply` would change; exits with 1 if there is anything.
+    Diff(apply::Diff),
     /// Packs: install, list, grant, build, check.
     #[command(subcommand)]
     Pack(pack::Command),
     /// Services that can be ordered.
     #[command(subcommand)]
     Service(service::Command),
+    /// Schedules: what starts instances by itself.
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Workflows of the installed packs.
     #[command(subcommand)]
     Workflow(workflow::Command),
     /// Instances: what runs and what ran.
     #[command(subcommand)]
     Instance(instance::Command),
+    /// Tasks of instances.
+    #[command(subcommand)]
+    Task(task::Command),
     /// Connections to outside systems.
     #[command(subcommand)]
     Connection(connection::Command),
@@ -80,6 +104,26 @@ enum Command {
     /// Notifications: what the server tells people.
     #[command(subcommand)]
     Notification(notification::Command),
+    /// Events: send CloudEvents, follow what happens.
+    #[command(subcommand)]
+    Event(event::Command),
+    /// Profiles: the servers that you work with.
+    #[command(subcommand)]
+    Profile(profile::Command),
+    /// Send any request to the server and print its answer.
+    Api(api::Api),
+    /// Explain a kind of problem, by the last part of its type.
+    #[command(after_help = "Example: orchctl explain unknown-service")]
+    Explain {
+        /// The kind, `unknown-service`, or the whole type.
+        problem: String,
+    },
+    /// Print what makes a shell complete commands and flags.
+    #[command(after_help = shell::COMPLETIONS_HELP)]
+    Completions(shell::Completions),
+    /// Write manual pages into a folder, one for each command.
+    #[command(after_help = "Example: orchctl man ~/.local/share/man/man1")]
+    Man(shell::Man),
     /// Whether the server takes work.
     #[command(after_help = "Example: orchctl health")]
     Health,
@@ -90,13 +134,13 @@ enum Command {
 
 impl Command {
     /// Refuses a format that only another command speaks.
-    fn check(&self, format: Format) -> Result<(), Error> {
+    fn check(&self, format: &Format) -> Result<(), Error> {
         let (speaks, whose) = match (format, self) {
             (Format::Sarif, Self::Workflow(command)) => (command.speaks_sarif(), "workflow check"),
             (Format::Sarif, _) => (false, "workflow check"),
             (Format::Mermaid, Self::Workflow(command)) => (command.draws(), "workflow show"),
             (Format::Mermaid, _) => (false, "workflow show"),
-            (Format::Table | Format::Json | Format::Yaml, _) => (true, ""),
+            _ => (true, ""),
         };
         match speaks {
             true => Ok(()),
@@ -108,49 +152,16 @@ impl Command {
 /// What every command gets.
 #[derive(Debug)]
 struct Context {
-    server: Option<String>,
+    settings: Settings,
     output: Output,
+    soda: soda::Flags,
 }
 
 impl Context {
     /// A client of the server that arguments, environment and configuration name.
     fn client(&self) -> Result<Client, Error> {
-        let server = match &self.server {
-            Some(server) => server.clone(),
-            None => configured()?.unwrap_or_else(|| client::DEFAULT_SERVER.to_owned()),
-        };
-        Client::new(&server)
+        Client::new(&self.settings.access()?)
     }
-}
-
-/// `server` of the configuration file, if there is one.
-fn configured() -> Result<Option<String>, Error> {
-    let Some(path) = configuration_path() else { return Ok(None) };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::Usage(format!("read `{}`: {error}", path.display()))),
-    };
-    server_of(&text).map_err(|reason| Error::Usage(format!("read `{}`: {reason}", path.display())))
-}
-
-fn configuration_path() -> Option<PathBuf> {
-    let given = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
-    given.or_else(home).map(|folder| folder.join("orchestrator/config.yaml"))
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Configuration {
-    server: Option<String>,
-}
-
-fn server_of(text: &str) -> Result<Option<String>, String> {
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    crate::definition::yaml::from_yaml::<Configuration>(text).map(|configuration| configuration.server)
 }
 
 /// Runs the command line and gives its exit code; what went wrong is on standard error.
@@ -172,55 +183,53 @@ pub fn main(arguments: Arguments) -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {
-    arguments.command.check(arguments.output)?;
-    let context = Context { server: arguments.server, output: Output::new(arguments.output) };
-    match arguments.command {
-        Command::Run(run) => run.execute(&context).await,
-        Command::Pack(command) => command.execute(&context).await,
-        Command::Service(command) => command.execute(&context).await,
-        Command::Workflow(command) => command.execute(&context).await,
-        Command::Instance(command) => command.execute(&context).await,
-        Command::Connection(command) => command.execute(&context).await,
-        Command::Secret(command) => command.execute(&context).await,
-        Command::Notification(command) => command.execute(&context).await,
-        Command::Health => about::health(&context).await,
-        Command::Version => about::version(&context).await,
+    let settings = Settings::read(arguments.flags)?;
+    let output = settings.output()?;
+    arguments.command.check(output.format())?;
+    let context = Context { settings, output, soda: arguments.soda };
+    arguments.command.execute(&context).await
+}
+
+impl Command {
+    async fn execute(self, context: &Context) -> Result<(), Error> {
+        if context.soda.is_given() && !self.is_soda() {
+            return Err(Error::Usage(soda::ONLY.to_owned()));
+        }
+        match self {
+            Self::Run(run) => run.execute(context).await,
+            Self::Apply(apply) => apply.execute(context).await,
+            Self::Diff(diff) => diff.execute(context).await,
+            Self::Pack(command) => command.execute(context).await,
+            Self::Service(command) => command.execute(context).await,
+            Self::Schedule(command) => command.execute(context).await,
+            Self::Workflow(command) => command.execute(context).await,
+            Self::Instance(command) => command.execute(context).await,
+            Self::Task(command) => command.execute(context).await,
+            Self::Connection(command) => command.execute(context).await,
+            Self::Secret(command) => command.execute(context).await,
+            Self::Notification(command) => command.execute(context).await,
+            Self::Event(command) => command.execute(context).await,
+            Self::Profile(command) => command.execute(context),
+            Self::Api(api) => api.execute(context).await,
+            Self::Explain { problem } => about::explain(context, &problem).await,
+            Self::Completions(completions) => completions.execute(),
+            Self::Man(man) => man.execute(context),
+            Self::Health => about::health(context).await,
+            Self::Version => about::version(context).await,
+        }
+    }
+
+    /// Whether SODA's command line has it, and its flags make sense with it.
+    fn is_soda(&self) -> bool {
+        match self {
+            Self::Service(command) => command.is_soda(),
+            Self::Instance(command) => command.is_soda(),
+            Self::Workflow(command) => command.is_soda(),
+            Self::Task(command) => command.is_soda(),
+            _ => false,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_shows_an_example() {
-        fn look(command: &clap::Command) {
-            if command.get_subcommands().next().is_none() {
-                let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(example.contains("Example"), "{} has no example", command.get_name());
-            }
-            command.get_subcommands().filter(|command| command.get_name() != "help").for_each(look);
-        }
-        look(&Arguments::command());
-    }
-
-    #[test]
-    fn the_exit_codes_are_in_the_help() {
-        let help = Arguments::command().render_long_help().to_string();
-        assert!((0..=7).all(|code| help.contains(&format!("  {code}  "))), "{help}");
-    }
-
-    #[test]
-    fn the_configuration_names_the_server_and_nothing_else() {
-        assert_eq!(server_of(""), Ok(None));
-        assert_eq!(server_of("server: http://a:1\n"), Ok(Some("http://a:1".to_owned())));
-        assert!(server_of("srever: http://a:1\n").is_err());
-    }
-}
+mod tests;

@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 use reqwest::header::HeaderMap;
 use serde_json::{Value as Json, json};
 
-use super::Context;
 use super::client::Page;
 use super::error::Error;
-use super::output::Column;
+use super::listing::Listing;
+use super::output::{Column, cell, line};
+use super::{Context, event};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -37,6 +38,12 @@ pub(super) enum Command {
     /// Count what is unread, read and saved.
     #[command(after_help = "Example: orchctl notification status --user user:default/ann")]
     Status {
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Print what becomes new, as it does, until Ctrl-C.
+    #[command(after_help = "Example: orchctl notification watch --user user:default/ann")]
+    Watch {
         #[command(flatten)]
         who: Who,
     },
@@ -81,6 +88,8 @@ pub(super) struct List {
     /// Only with this text in title or description.
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +147,8 @@ const LIST: &[Column] = &[
     ("TITLE", &["/title"]),
 ];
 
+const WIDE: &[Column] = &[("TOPIC", &["/topic"]), ("FROM", &["/origin"]), ("LINK", &["/link"])];
+
 const SHOW: &[Column] = &[
     ("Id", &["/id"]),
     ("Title", &["/title"]),
@@ -165,7 +176,8 @@ impl Command {
         match self {
             Self::List(list) => {
                 let query = list.query();
-                context.output.list(&client.all(&["notifications"], &pairs(&query), Page::CURSOR).await?, LIST)
+                let found = client.all(&["notifications"], &pairs(&query), Page::CURSOR).await?;
+                context.output.list_wide(&list.listing.apply(found)?, LIST, WIDE)
             }
             Self::Show { id, who } => {
                 let query = who.query();
@@ -180,12 +192,27 @@ impl Command {
                 let query = who.query();
                 context.output.thing(&client.get(&["notifications", "status"], &pairs(&query)).await?, COUNTS)
             }
+            Self::Watch { who } => {
+                let mut url = client.url(&["notifications", "events"]);
+                url.query_pairs_mut().extend_pairs(pairs(&who.query()));
+                event::stream(&client, url, &mut |name, data| match context.output.is_for_people() {
+                    true => line(&told(name, data)),
+                    false => context.output.datum(data),
+                })
+                .await
+            }
             Self::Delete { id } => {
                 client.delete(&["notifications", id], &[]).await?;
                 context.output.said(&format!("notification `{id}` is removed"), &json!({ "id": id }))
             }
         }
     }
+}
+
+/// What became new, in a line.
+fn told(name: &str, data: &Json) -> String {
+    let at = cell(data, &["/updated", "/created"]);
+    format!("{at} {} {name} {}", cell(data, &["/severity"]), cell(data, &["/title", "/id", "/notification_id"]))
 }
 
 impl Who {

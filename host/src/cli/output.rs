@@ -1,83 +1,136 @@
-//! How results are printed: tables for people, JSON or YAML as the API answered it for programs.
+//! How results are printed: tables for people; JSON, YAML, names, comma-separated values or what a path finds for programs.
+
+mod format;
+mod path;
+mod table;
 
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value as Json;
 
 use super::error::Error;
 use crate::definition::yaml;
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[value(alias = "text")]
-    Table,
-    /// As the API answers.
-    Json,
-    /// The same as YAML.
-    Yaml,
-    /// Findings for code scanners; of `workflow check`.
-    Sarif,
-    /// A flowchart; of `workflow show`.
-    Mermaid,
+pub(super) use format::{Format, plain};
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Where results go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Output {
     format: Format,
+    colour: bool,
+    headings: bool,
+    quiet: bool,
 }
 
 /// A column: its heading and the JSON pointers of its value, the first that is there.
 pub(super) type Column = (&'static str, &'static [&'static str]);
 
 impl Output {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format }
+    /// Results in this format. Quiet ones are names only where no format is asked for, and nothing is said about them.
+    pub(super) fn new(format: Option<Format>, colour: Colour, headings: bool, quiet: bool) -> Self {
+        let usual = if quiet { Format::Name } else { Format::Table };
+        Self { format: format.unwrap_or(usual), colour: colour.wanted(), headings, quiet }
     }
 
     /// How results are printed.
-    pub(super) fn format(self) -> Format {
-        self.format
+    pub(super) fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Whether people read it.
-    pub(super) fn is_for_people(self) -> bool {
-        self.format == Format::Table
+    pub(super) fn is_for_people(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide)
+    }
+
+    /// Whether nothing is to be said beside the results.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Prints the `items` of a list.
-    pub(super) fn list(self, list: &Json, columns: &[Column]) -> Result<(), Error> {
+    pub(super) fn list(&self, list: &Json, columns: &[Column]) -> Result<(), Error> {
+        self.list_wide(list, columns, &[])
+    }
+
+    /// Prints the `items` of a list; the second columns only where there is room for them.
+    pub(super) fn list_wide(&self, list: &Json, columns: &[Column], more: &[Column]) -> Result<(), Error> {
+        let all = || columns.iter().chain(more).copied().collect::<Vec<_>>();
         match self.format {
-            Format::Table => line(&table(items(list), columns)),
+            Format::Table => line(&table::table(items(list), columns, self.headings, self.colour)),
+            Format::Wide => line(&table::table(items(list), &all(), self.headings, self.colour)),
+            Format::Csv => lines(table::csv(items(list), &all(), self.headings)),
+            Format::Name => lines(items(list).iter().map(|item| table::identity(item, columns))),
             _ => self.data(list),
         }
     }
 
     /// Prints one thing, with these members first and the rest after.
-    pub(super) fn thing(self, thing: &Json, columns: &[Column]) -> Result<(), Error> {
+    pub(super) fn thing(&self, thing: &Json, columns: &[Column]) -> Result<(), Error> {
         match self.format {
-            Format::Table => line(&card(thing, columns)),
+            Format::Table | Format::Wide => line(&table::card(thing, columns, self.colour)),
+            Format::Csv => lines(table::csv(std::slice::from_ref(thing), columns, self.headings)),
+            Format::Name => line(&table::identity(thing, columns)),
             _ => self.data(thing),
         }
     }
 
     /// Says something to people; programs get `data`.
-    pub(super) fn said(self, text: &str, data: &Json) -> Result<(), Error> {
+    pub(super) fn said(&self, text: &str, data: &Json) -> Result<(), Error> {
         match self.format {
-            Format::Table => line(text),
+            _ if self.quiet => Ok(()),
+            Format::Table | Format::Wide => line(text),
+            Format::Name => line(&table::identity(data, &[])),
             _ => self.data(data),
         }
     }
 
+    /// Says something to people, beside the results.
+    pub(super) fn hint(&self, text: &str) -> Result<(), Error> {
+        match self.is_for_people() && !self.quiet {
+            true => line(text),
+            false => Ok(()),
+        }
+    }
+
     /// Prints data as data; a table's stand-in is JSON.
-    pub(super) fn data(self, data: &Json) -> Result<(), Error> {
-        match self.format {
+    pub(super) fn data(&self, data: &Json) -> Result<(), Error> {
+        match &self.format {
             Format::Yaml => line(yaml::to_yaml(data).map_err(Error::Failed)?.trim_end()),
+            Format::JsonPath(template) => line(&template.apply(data)),
             _ => line(&serde_json::to_string_pretty(data).expect("JSON can always be written as text")),
+        }
+    }
+
+    /// Prints data of a stream, one value on a line.
+    pub(super) fn datum(&self, data: &Json) -> Result<(), Error> {
+        match &self.format {
+            Format::Yaml => line(&format!("---\n{}", yaml::to_yaml(data).map_err(Error::Failed)?.trim_end())),
+            Format::JsonPath(template) => line(&template.apply(data)),
+            _ => line(&data.to_string()),
+        }
+    }
+}
+
+impl Colour {
+    fn wanted(self) -> bool {
+        let asked_not = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => std::io::stdout().is_terminal() && !asked_not(),
         }
     }
 }
@@ -85,6 +138,10 @@ impl Output {
 /// Prints a line, or several.
 pub(super) fn line(text: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{}", printable(text)).map_err(Error::Output)
+}
+
+fn lines(all: impl IntoIterator<Item = String>) -> Result<(), Error> {
+    all.into_iter().try_for_each(|text| line(&text))
 }
 
 /// Whether somebody watches standard error.
@@ -100,32 +157,6 @@ pub(super) fn printable(text: &str) -> String {
 /// The items of a list.
 pub(super) fn items(list: &Json) -> &[Json] {
     list.get("items").and_then(Json::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn table(items: &[Json], columns: &[Column]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(columns.iter().map(|(heading, _)| *heading));
-    for item in items {
-        table.add_row(columns.iter().map(|(_, pointers)| printable(&cell(item, pointers))));
-    }
-    trimmed(&table.to_string())
-}
-
-fn card(thing: &Json, columns: &[Column]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    for (heading, pointers) in columns {
-        let value = cell(thing, pointers);
-        if value != "-" {
-            table.add_row([format!("{heading}:"), printable(&value)]);
-        }
-    }
-    trimmed(&table.to_string())
-}
-
-fn trimmed(text: &str) -> String {
-    text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 /// A value as people read it; `-` where there is none.
@@ -151,33 +182,17 @@ fn shortened_time(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn a_list_becomes_a_table() {
-        let list = [
-            json!({"name": "storage", "version": "1.0.0", "at": "2026-01-12T10:00:00.123456Z", "tags": ["a", "b"]}),
-            json!({"name": "bucket-migration", "version": null}),
-        ];
-        let columns: &[Column] =
-            &[("NAME", &["/name"]), ("VERSION", &["/version"]), ("AT", &["/when", "/at"]), ("TAGS", &["/tags"])];
-        let expected = "NAME              VERSION  AT                    TAGS\n\
-                        storage           1.0.0    2026-01-12T10:00:00Z  a, b\n\
-                        bucket-migration  -        -                     -";
-        assert_eq!(table(&list, columns), expected);
-    }
-
-    #[test]
-    fn one_thing_becomes_a_card_without_what_it_lacks() {
-        let columns: &[Column] = &[("Name", &["/name"]), ("Title", &["/title"]), ("Input", &["/input"])];
-        let card = card(&json!({"name": "a", "input": {"x": 1}}), columns);
-        assert_eq!(card, "Name:   a\nInput:  {\"x\":1}");
-    }
 
     #[test]
     fn nothing_printed_steers_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\nc\r"), "a\u{fffd}[2Jb\nc\u{fffd}");
+    }
+
+    #[test]
+    fn quiet_output_is_names_unless_a_format_is_asked_for() {
+        assert_eq!(Output::new(None, Colour::Never, true, true).format(), &Format::Name);
+        assert_eq!(Output::new(Some(Format::Json), Colour::Never, true, true).format(), &Format::Json);
+        assert!(Output::new(None, Colour::Never, true, false).is_for_people());
     }
 }

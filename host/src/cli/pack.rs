@@ -15,6 +15,7 @@ use super::Context;
 use super::client::{Client, Page};
 use super::error::Error;
 use super::grant::Grant;
+use super::listing::Listing;
 use super::output::{Column, line, printable};
 use crate::definition::Diagnostic;
 use crate::pack::archive::{ARCHIVE_BYTES_MAX, write as packed};
@@ -31,7 +32,7 @@ pub(super) enum Command {
     },
     /// List the installed packs.
     #[command(after_help = "Example: orchctl pack list")]
-    List,
+    List(Listing),
     /// Show a pack, or one version of it.
     #[command(after_help = "Example: orchctl pack show storage 1.0.0")]
     Show {
@@ -94,6 +95,8 @@ const LIST: &[Column] = &[
     ("DESCRIPTION", &["/description", "/manifest/description"]),
 ];
 
+const WIDE: &[Column] = &[("SERVICES", &["/services"]), ("BYTES", &["/bytes"]), ("DIGEST", &["/digest"])];
+
 const SHOW: &[Column] = &[
     ("Name", &["/name", "/manifest/name"]),
     ("Version", &["/version", "/latest", "/manifest/version"]),
@@ -113,7 +116,10 @@ impl Command {
     pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
         match self {
             Self::Install { path } => install(context, &context.client()?, path).await,
-            Self::List => context.output.list(&context.client()?.all(&["packs"], &[], Page::WHOLE).await?, LIST),
+            Self::List(listing) => {
+                let list = context.client()?.all(&["packs"], &[], Page::WHOLE).await?;
+                context.output.list_wide(&listing.apply(list)?, LIST, WIDE)
+            }
             Self::Show { name, version } => {
                 let segments: Vec<&str> = ["packs", name].into_iter().chain(version.as_deref()).collect();
                 show(context, &context.client()?.get(&segments, &[]).await?)
@@ -222,7 +228,7 @@ fn files(error: FilesError) -> Error {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

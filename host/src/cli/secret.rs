@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::client::Page;
 use super::error::Error;
+use super::listing::Listing;
 use super::output::Column;
 
 /// Bytes of a secret, at most; what the server takes.
@@ -31,7 +32,7 @@ pub(super) enum Command {
     },
     /// List the names of the stored secrets.
     #[command(after_help = "Example: orchctl secret list")]
-    List,
+    List(Listing),
     /// Remove a secret.
     #[command(after_help = "Example: orchctl secret delete jira-token")]
     Delete {
@@ -59,7 +60,10 @@ impl Command {
                 client.put(&["secrets", name], &json!({ "value": *value })).await?;
                 context.output.said(&format!("secret `{name}` is stored"), &json!({ "name": name }))
             }
-            Self::List => context.output.list(&client.all(&["secrets"], &[], Page::WHOLE).await?, LIST),
+            Self::List(listing) => {
+                let list = client.all(&["secrets"], &[], Page::WHOLE).await?;
+                context.output.list(&listing.apply(list)?, LIST)
+            }
             Self::Delete { name } => {
                 client.delete(&["secrets", name], &[]).await?;
                 context.output.said(&format!("secret `{name}` is removed"), &json!({ "name": name }))

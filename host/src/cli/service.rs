@@ -1,59 +1,118 @@
-//! `orchctl service` and `orchctl run`: what can be ordered, and ordering it.
+//! `orchctl service`: what can be ordered, from packs and of one's own.
 
 use clap::{Args, Subcommand};
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde_json::{Value as Json, json};
 
-use super::Context;
-use super::client::{Client, Page};
+use super::client::Page;
 use super::error::Error;
-use super::output::Column;
-use super::{input, instance, watch};
+use super::listing::Listing;
+use super::order::{members_line, schema_of};
+use super::output::{Column, line};
+use super::{Context, input, soda};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the services that can be ordered.
-    #[command(after_help = "Example: orchctl service list")]
-    List,
+    #[command(after_help = "Examples:
+  orchctl service list --group provisioning --tag storage
+  orchctl -t PROJECT service list")]
+    List(List),
     /// Show a service and what has to be said to order it.
     #[command(after_help = "Example: orchctl service show 'volume provision'")]
-    Show {
+    Show(Name),
+    /// Show a service; with -i as SODA's interface has it.
+    #[command(after_help = "Examples:
+  orchctl service get 'volume provision'
+  orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t PROJECT service get -i 5f0c66a1-9d5c-5e0d-a6a9-0c5f4a5b1c11")]
+    Get(Get),
+    /// Make a service; with -d by SODA's interface.
+    #[command(after_help = "Examples:
+  orchctl service add -f service.yaml
+  orchctl -t PROJECT service add -d '{\"name\": \"p\", \"description\": \"d\", \"group\": \"g\", \"user_id\": \"u\", \"workflows\": []}'")]
+    Add(Add),
+    /// Make a service, or put another one in its place.
+    #[command(after_help = "Example: orchctl service set 'nightly backup' -f service.yaml")]
+    Set {
         /// Its name.
         name: String,
+        /// The service as YAML or JSON, with the members of the API (- for standard input).
+        #[arg(short, long, value_name = "FILE")]
+        file: String,
     },
+    /// Change some members of a service.
+    #[command(after_help = "Examples:
+  orchctl service update 'nightly backup' description='Copies all buckets' group=backup
+  orchctl service update 'nightly backup' --patch '{\"tags\": [\"nightly\"], \"icon\": null}'")]
+    Update(Update),
+    /// Let a service be ordered.
+    #[command(after_help = "Example: orchctl service enable 'volume retire'")]
+    Enable(Name),
+    /// Keep a service from being ordered; what runs goes on.
+    #[command(after_help = "Example: orchctl service disable 'volume retire'")]
+    Disable(Name),
+    /// Remove a service; a pack's service goes with its pack.
+    #[command(after_help = "Example: orchctl service delete 'nightly backup'")]
+    Delete(Name),
 }
 
-/// Orders a service.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  orchctl run 'volume provision' size=10 hostName=db1 --wait
-  orchctl run 'migration bucket' --input @order.json --idempotency-key order-17")]
-pub(super) struct Run {
-    /// The service's name.
-    service: String,
-    #[command(flatten)]
-    start: Start,
+pub(super) struct Name {
+    /// Its name.
+    name: String,
 }
 
-/// What starting takes, of a service as of a workflow.
 #[derive(Debug, Args)]
-pub(super) struct Start {
-    /// The input's members. The value is read as the schema of the service says; `KEY:=JSON` takes JSON as it is, and
-    /// `a.b=1` reaches into an object.
-    #[arg(value_name = "KEY=VALUE")]
-    members: Vec<String>,
-    /// The input as JSON, or @FILE that holds it (@- for standard input); members are set in it.
-    #[arg(long, value_name = "JSON|@FILE")]
-    input: Option<String>,
-    /// A name for the instance, for people.
+pub(super) struct List {
+    /// Only of this group.
     #[arg(long)]
+    group: Option<String>,
+    /// Only with this tag.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only from packs, or only those made over the API.
+    #[arg(long, value_parser = ["pack", "api"])]
+    origin: Option<String>,
+    /// Only those that can be ordered (true), or cannot (false).
+    #[arg(long, value_name = "BOOLEAN")]
+    enabled: Option<bool>,
+    /// Only with this text in name or description.
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// Its name.
+    #[arg(required_unless_present = "id", conflicts_with = "id")]
     name: Option<String>,
-    /// Follow it to its end; exits with 1 if it does not complete.
-    #[arg(long, short)]
-    wait: bool,
-    /// Starting twice with the same key starts one instance.
-    #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
+    /// SODA's identifier of it.
+    #[arg(short, long)]
+    id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// The service as YAML or JSON, with the members of the API (- for standard input).
+    #[arg(short, long, value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
+    file: Option<String>,
+    /// The service as JSON, with the members of SODA's interface; or @FILE that holds it.
+    #[arg(short, long, value_name = "JSON|@FILE")]
+    data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    /// Its name.
+    name: String,
+    /// What becomes of a member; `KEY:=JSON` takes JSON, `null` removes it.
+    #[arg(value_name = "KEY=VALUE", required_unless_present = "patch")]
+    members: Vec<String>,
+    /// The changes as JSON (RFC 7396), or @FILE that holds them.
+    #[arg(long, value_name = "JSON|@FILE")]
+    patch: Option<String>,
 }
 
 const LIST: &[Column] = &[
@@ -64,13 +123,32 @@ const LIST: &[Column] = &[
     ("DESCRIPTION", &["/description"]),
 ];
 
+const WIDE: &[Column] = &[
+    ("ORIGIN", &["/origin"]),
+    ("ENABLED", &["/enabled"]),
+    ("TAGS", &["/tags"]),
+    ("CREATED BY", &["/createdBy"]),
+    ("UPDATED", &["/updatedAt"]),
+    ("ID", &["/id"]),
+];
+
 const SHOW: &[Column] = &[
     ("Name", &["/name"]),
+    ("Id", &["/id"]),
     ("Group", &["/group"]),
     ("Description", &["/description"]),
+    ("Tags", &["/tags"]),
+    ("Origin", &["/origin"]),
+    ("Enabled", &["/enabled"]),
     ("Pack", &["/pack"]),
     ("Version", &["/version", "/packVersion"]),
     ("Workflow", &["/workflow"]),
+    ("Workflows", &["/workflowNames"]),
+    ("Available", &["/available"]),
+    ("Reason", &["/reason"]),
+    ("Created by", &["/createdBy"]),
+    ("Created", &["/createdAt"]),
+    ("Updated", &["/updatedAt"]),
 ];
 
 const INPUT: &[Column] = &[
@@ -82,93 +160,116 @@ const INPUT: &[Column] = &[
 ];
 
 impl Command {
-    pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
-        let client = context.client()?;
+    /// Whether SODA's command line has it.
+    pub(super) fn is_soda(&self) -> bool {
         match self {
-            Self::List => context.output.list(&client.all(&["services"], &[], Page::WHOLE).await?, LIST),
-            Self::Show { name } => {
-                let service = client.get(&["services", name], &[]).await?;
-                context.output.thing(&service, SHOW)?;
-                let members = input::members(schema_of(&service));
-                match context.output.is_for_people() && !members.is_empty() {
-                    true => context.output.list(&json!({ "items": members }), INPUT),
-                    false => Ok(()),
-                }
+            Self::List(_) => true,
+            Self::Get(get) => get.id.is_some(),
+            Self::Add(add) => add.data.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
+        match self {
+            Self::List(_) if context.soda.is_given() => soda::list_services(context).await,
+            Self::List(list) => list.execute(context).await,
+            Self::Show(Name { name }) | Self::Get(Get { name: Some(name), .. }) => show(context, name).await,
+            Self::Get(Get { id, .. }) => soda::get_service(context, id.as_deref().unwrap_or_default()).await,
+            Self::Add(Add { data: Some(data), .. }) => soda::add_service(context, data).await,
+            Self::Add(Add { file, .. }) => {
+                let body = input::mapping(file.as_deref().unwrap_or("-"))?;
+                let made = context.client()?.post(&["services"], &body, HeaderMap::new()).await?;
+                context.output.thing(&dressed(made), SHOW)
+            }
+            Self::Set { name, file } => {
+                let mut body = input::mapping(file)?;
+                body["name"] = json!(name);
+                let set = context.client()?.put(&["services", name], &body).await?;
+                context.output.thing(&dressed(set), SHOW)
+            }
+            Self::Update(update) => {
+                let patch = patch_of(update.patch.as_deref(), &update.members)?;
+                let changed = context.client()?.patch(&["services", &update.name], &patch).await?;
+                context.output.thing(&dressed(changed), SHOW)
+            }
+            Self::Enable(Name { name }) => switch(context, name, true).await,
+            Self::Disable(Name { name }) => switch(context, name, false).await,
+            Self::Delete(Name { name }) => {
+                context.client()?.delete(&["services", name], &[]).await?;
+                context.output.said(&format!("service `{name}` is removed"), &json!({ "name": name }))
             }
         }
     }
 }
 
-impl Run {
-    pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
-        self.start.execute(context, json!({ "service": self.service }), &["services", &self.service]).await
+impl List {
+    async fn execute(&self, context: &Context) -> Result<(), Error> {
+        let enabled = self.enabled.map(|enabled| enabled.to_string());
+        let given = [
+            ("group", self.group.as_deref()),
+            ("tag", self.tag.as_deref()),
+            ("origin", self.origin.as_deref()),
+            ("enabled", enabled.as_deref()),
+            ("q", self.search.as_deref()),
+        ];
+        let query: Vec<_> = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let list = context.client()?.all(&["services"], &query, Page::WHOLE).await?;
+        context.output.list_wide(&self.listing.apply(list)?, LIST, WIDE)
     }
 }
 
-impl Start {
-    /// Starts what `of` names; `described` is where its schema is.
-    pub(super) async fn execute(&self, context: &Context, of: Json, described: &[&str]) -> Result<(), Error> {
-        let client = context.client()?;
-        let body = self.body(&client, of, described).await?;
-        self.send(context, &client, &["instances"], &body).await
+async fn show(context: &Context, name: &str) -> Result<(), Error> {
+    let service = context.client()?.get(&["services", name], &[]).await?;
+    let members = input::members(schema_of(&service));
+    let order = format!("orchctl run '{name}' {}", members_line(schema_of(&service)));
+    context.output.thing(&dressed(service), SHOW)?;
+    if !context.output.is_for_people() {
+        return Ok(());
     }
-
-    /// Starts what an address stands for, whose input has this schema.
-    pub(super) async fn order(&self, context: &Context, at: &[&str], schema: &Json) -> Result<(), Error> {
-        let base = self.input.as_deref().map(input::read).transpose()?;
-        let mut body = json!({ "input": input::merge(base, &self.members, schema).map_err(Error::Usage)? });
-        if let Some(name) = &self.name {
-            body["name"] = json!(name);
-        }
-        self.send(context, &context.client()?, at, &body).await
+    if !members.is_empty() {
+        line("")?;
+        context.output.list(&json!({ "items": members }), INPUT)?;
     }
-
-    async fn send(&self, context: &Context, client: &Client, at: &[&str], body: &Json) -> Result<(), Error> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &self.idempotency_key {
-            let value = HeaderValue::from_str(key)
-                .map_err(|_| Error::Usage("an idempotency key has only visible ASCII characters".to_owned()))?;
-            headers.insert("idempotency-key", value);
-        }
-        let started = client.post(at, body, headers).await?;
-        if !self.wait {
-            return instance::show(context, &started);
-        }
-        let id = started.get("id").and_then(Json::as_str);
-        let id = id.ok_or_else(|| Error::Failed("the server's answer has no instance id".to_owned()))?;
-        watch::to_the_end(context, client, id).await
-    }
-
-    /// The input of a run on this machine, whose schema is at hand.
-    pub(super) fn local_input(&self, schema: &Json) -> Result<Json, Error> {
-        if self.wait || self.name.is_some() || self.idempotency_key.is_some() {
-            let reason = "--wait, --name and --idempotency-key are for a server; a file is run here, to its end";
-            return Err(Error::Usage(reason.to_owned()));
-        }
-        let base = self.input.as_deref().map(input::read).transpose()?;
-        input::merge(base, &self.members, schema).map_err(Error::Usage)
-    }
-
-    async fn body(&self, client: &Client, mut body: Json, described: &[&str]) -> Result<Json, Error> {
-        let base = self.input.as_deref().map(input::read).transpose()?;
-        // Only members have to be read by the schema's types; JSON says its own.
-        let schema = match self.members.is_empty() {
-            true => Json::Null,
-            false => schema_of(&client.get(described, &[]).await?).clone(),
-        };
-        let input = input::merge(base, &self.members, &schema).map_err(Error::Usage)?;
-        body["input"] = input;
-        if let Some(name) = &self.name {
-            body["name"] = json!(name);
-        }
-        if let Some(members) = body.as_object_mut() {
-            members.retain(|_, value| !value.is_null());
-        }
-        Ok(body)
-    }
+    line(&format!("\nOrder it: {}", order.trim_end()))
 }
 
-fn schema_of(described: &Json) -> &Json {
-    const NONE: &Json = &Json::Null;
-    described.get("inputSchema").or_else(|| described.get("input")).unwrap_or(NONE)
+/// Adds the names of its workflows, where it has several.
+fn dressed(mut service: Json) -> Json {
+    let workflows = service.get("workflows").and_then(Json::as_array).into_iter().flatten();
+    let names: Vec<Json> = workflows.filter_map(|workflow| workflow.get("name")).cloned().collect();
+    if names.len() > 1 {
+        service["workflowNames"] = json!(names);
+    }
+    service
+}
+
+async fn switch(context: &Context, name: &str, enabled: bool) -> Result<(), Error> {
+    let changed = context.client()?.patch(&["services", name], &json!({ "enabled": enabled })).await?;
+    let how = if enabled { "can be ordered" } else { "cannot be ordered any more" };
+    context.output.said(&format!("service `{name}` {how}"), &changed)
+}
+
+/// Changes from words, over changes from JSON.
+pub(super) fn patch_of(patch: Option<&str>, members: &[String]) -> Result<Json, Error> {
+    input::merge(patch.map(input::read).transpose()?, members, &Json::Null).map_err(Error::Usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_words_over_json() {
+        let patch =
+            patch_of(Some(r#"{"tags": ["a"], "icon": null}"#), &["group=g".to_owned(), "enabled=false".to_owned()]);
+        assert_eq!(patch.unwrap(), json!({"tags": ["a"], "icon": null, "group": "g", "enabled": false}));
+    }
+
+    #[test]
+    fn several_workflows_are_told_by_name() {
+        let several = dressed(json!({"workflows": [{"name": "a"}, {"name": "b"}]}));
+        assert_eq!(several["workflowNames"], json!(["a", "b"]));
+        assert!(dressed(json!({"workflows": [{"name": "a"}]})).get("workflowNames").is_none());
+    }
 }

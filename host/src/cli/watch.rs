@@ -28,10 +28,21 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Follows an instance and shows it when it has ended.
 ///
 /// # Errors
-/// It did not complete, or it cannot be followed any more.
-pub(super) async fn to_the_end(context: &Context, client: &Client, id: &str) -> Result<(), Error> {
-    let mut watch = Watch { client, id, after: None, breaks: 0, screen: Screen::new(context.output) };
-    let ended = watch.follow().await?;
+/// It did not complete, it cannot be followed any more, it took longer than asked for, or the person does not want to wait.
+pub(super) async fn to_the_end(
+    context: &Context,
+    client: &Client,
+    id: &str,
+    timeout: Option<Duration>,
+) -> Result<(), Error> {
+    let mut watch = Watch { client, id, after: None, breaks: 0, screen: Screen::new(&context.output) };
+    let ended = tokio::select! {
+        ended = watch.follow() => ended?,
+        error = left(id, timeout) => {
+            watch.screen.close();
+            return Err(error);
+        }
+    };
     watch.refresh().await?;
     watch.screen.close();
     instance::show(context, &ended)?;
@@ -42,6 +53,29 @@ pub(super) async fn to_the_end(context: &Context, client: &Client, id: &str) -> 
             let why = if why == "-" { String::new() } else { format!(": {why}") };
             Err(Error::Failed(format!("instance {id} is {status}{why}")))
         }
+    }
+}
+
+/// Waits until the person does not want to wait any more, or it takes too long. The instance knows nothing of it.
+async fn left(id: &str, timeout: Option<Duration>) -> Error {
+    let on = format!("follow it again with `orchctl instance watch {id}`, end it with `orchctl instance cancel {id}`");
+    let late = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await; // Then the signal ends the program as it always does.
+        }
+    };
+    tokio::select! {
+        () = late => {
+            let waited = timeout.unwrap_or_default();
+            Error::Late(format!("instance {id} has not ended within {waited:?} and goes on; {on}"))
+        }
+        () = interrupted => Error::Interrupted(format!("instance {id} goes on; {on}")),
     }
 }
 
@@ -77,8 +111,8 @@ impl Watch<'_> {
 
     /// Follows one connection until the instance has ended or the connection has.
     async fn connection(&mut self) -> Result<(), Error> {
-        let path = ["instances", self.id, "events"];
-        let Some(response) = self.client.events(&path, self.after.as_deref()).await? else { return Ok(()) };
+        let url = self.client.url(&["instances", self.id, "events"]);
+        let Some(response) = self.client.events(url, self.after.as_deref()).await? else { return Ok(()) };
         let mut bytes = response.bytes_stream();
         let mut reader = Reader::default();
         let (mut stale, mut next) = (true, Instant::now());

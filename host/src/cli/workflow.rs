@@ -8,20 +8,40 @@ mod sarif;
 mod show;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use super::Context;
 use super::client::Page;
 use super::error::Error;
-use super::output::{Column, line};
-use super::service::Start;
+use super::listing::Listing;
+use super::order::Start;
+use super::output::{Column, Format, cell, line};
+use super::{Context, soda};
 use crate::definition::profile::WORKFLOW_SCHEMA;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the workflows of every pack's latest version.
-    #[command(after_help = "Example: orchctl workflow list")]
-    List,
+    #[command(after_help = "Examples:
+  orchctl workflow list
+  orchctl -t PROJECT workflow list")]
+    List(Listing),
+    /// Show a workflow of an installed pack; without a name list all as SODA's interface has them.
+    #[command(after_help = "Examples:
+  orchctl workflow get storage/provision-volume
+  orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t PROJECT workflow get")]
+    Get {
+        /// PACK/WORKFLOW.
+        workflow: Option<String>,
+    },
+    /// Draw a workflow of an installed pack as a Mermaid flowchart.
+    #[command(after_help = "Example: orchctl workflow diagram storage/provision-volume > flow.mmd")]
+    Diagram {
+        /// PACK/WORKFLOW.
+        workflow: String,
+        /// The pack's version; by default its latest.
+        #[arg(long, value_name = "VERSION")]
+        pack_version: Option<String>,
+    },
     /// Show a workflow of an installed pack, or the one in a file.
     #[command(after_help = "Examples:
   orchctl workflow show storage/provision-volume
@@ -68,25 +88,46 @@ pub(super) struct Run {
     desk: desk::Desk,
 }
 
-const LIST: &[Column] = &[
-    ("PACK", &["/pack"]),
-    ("VERSION", &["/version", "/packVersion"]),
-    ("WORKFLOW", &["/name", "/workflow"]),
-    ("TITLE", &["/title", "/summary"]),
-];
+const LIST: &[Column] =
+    &[("WORKFLOW", &["/shown"]), ("VERSION", &["/version", "/packVersion"]), ("TITLE", &["/title", "/summary"])];
+
+const WIDE: &[Column] = &[("SUMMARY", &["/summary"]), ("DIGEST", &["/digest"])];
 
 impl Command {
     pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
         match self {
-            Self::List => {
+            Self::List(_) | Self::Get { workflow: None } if context.soda.is_given() => {
+                soda::list_workflows(context).await
+            }
+            Self::Get { workflow: None } => soda::list_workflows(context).await,
+            Self::Get { workflow: Some(workflow) } => show::installed(context, workflow).await,
+            Self::List(listing) => {
                 let list = context.client()?.all(&["workflows"], &[], Page::WHOLE).await?;
-                context.output.list(&list, LIST)
+                let mut list = listing.apply(list)?;
+                if !matches!(context.output.format(), Format::Json | Format::Yaml | Format::JsonPath(_)) {
+                    dress(&mut list);
+                }
+                context.output.list_wide(&list, LIST, WIDE)
+            }
+            Self::Diagram { workflow, pack_version } => {
+                let (pack, workflow) = split(workflow)?;
+                let client = context.client()?;
+                let mut url = client.url(&["workflows", pack, workflow, "diagram"]);
+                if let Some(version) = pack_version {
+                    url.query_pairs_mut().append_pair("version", version);
+                }
+                line(client.text_at(url).await?.trim_end())
             }
             Self::Show(show) => show.execute(context).await,
             Self::Run(run) => run.execute(context).await,
             Self::Check(check) => check.execute(context),
             Self::Schema => line(WORKFLOW_SCHEMA.trim_end()),
         }
+    }
+
+    /// Whether SODA's command line has it.
+    pub(super) fn is_soda(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Get { workflow: None })
     }
 
     /// Whether its output can be in the format of code scanners.
@@ -114,11 +155,19 @@ impl Run {
         }
         let (pack, workflow) = split(&self.workflow)?;
         let of = json!({ "pack": pack, "version": self.pack_version, "workflow": workflow });
-        self.start.execute(context, of, &["workflows", pack, workflow]).await
+        self.start.execute(context, &context.client()?, of, &["workflows", pack, workflow]).await
     }
 }
 
-fn split(text: &str) -> Result<(&str, &str), Error> {
+/// Adds what other commands call each.
+fn dress(list: &mut Json) {
+    for item in list.get_mut("items").and_then(Json::as_array_mut).into_iter().flatten() {
+        item["shown"] = json!(format!("{}/{}", cell(item, &["/pack"]), cell(item, &["/name", "/workflow"])));
+    }
+}
+
+/// The pack and the workflow that a word names.
+pub(super) fn split(text: &str) -> Result<(&str, &str), Error> {
     let wrong = || {
         Error::Usage(format!(
             "`{text}` names no workflow; write a file, or PACK/WORKFLOW as `orchctl workflow list` shows"

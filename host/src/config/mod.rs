@@ -24,6 +24,7 @@ use sections::listening::Listening;
 pub use setting::{Section, SectionTable, Setting};
 
 use crate::door::listener::Plan;
+use crate::identity::settings::{IdentitySettings, Mode};
 
 /// Declares the sections that the settings consist of.
 macro_rules! sections {
@@ -47,8 +48,12 @@ sections! {
     general: sections::general::General,
     /// Where the server listens.
     listening: sections::listening::Listening,
+    /// How requests are taken.
+    requests: sections::requests::Requests,
     /// How connections are encrypted.
     tls: sections::tls::Tls,
+    /// Who may send requests.
+    identity: sections::identity::Identity,
     /// How events are kept and where they go.
     events: sections::events::Events,
 }
@@ -119,19 +124,30 @@ impl Config {
     /// Others could reach the server through one of them.
     pub fn admit(&self, addresses: impl Iterator<Item = SocketAddr>) -> Result<(), ConfigError> {
         let refused = addresses.filter(|address| self.refuses(address));
-        let fault = |address| Fault { origin: None, key: Some("listen".to_owned()), message: unprotected(&address) };
+        let fault =
+            |address| Fault { origin: None, key: Some("authentication".to_owned()), message: unprotected(&address) };
         let faults: Vec<_> = refused.map(fault).collect();
         if faults.is_empty() { Ok(()) } else { Err(ConfigError { faults }) }
     }
 
     fn refuses(&self, address: &SocketAddr) -> bool {
-        !address.ip().is_loopback() && !self.listening.insecure_no_authentication
+        let unknown = self.identity().authentication == Mode::None;
+        !address.ip().is_loopback() && unknown && !self.listening.insecure_no_authentication
+    }
+
+    /// How people are known.
+    pub fn identity(&self) -> IdentitySettings {
+        let Listening { addresses, insecure_no_authentication, .. } = &self.listening;
+        let is_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+        self.identity.settings(is_loopback, *insecure_no_authentication)
     }
 
     /// Rules between settings.
     fn cross_check(&self, found: &mut Found) {
+        let identity = self.identity();
+        identity.faults().into_iter().for_each(|(key, reason)| found.fault(&key, reason));
         if let Some(address) = self.listening.addresses.iter().find(|address| self.refuses(address)) {
-            found.fault("listen", unprotected(address));
+            found.fault("authentication", unprotected(address));
         }
         for (one, other) in
             [("tls.certificate", "tls.key"), ("tls.key", "tls.certificate"), ("tls.clientCa", "tls.certificate")]
@@ -145,8 +161,8 @@ impl Config {
 
 fn unprotected(address: &SocketAddr) -> String {
     format!(
-        "requests are not authenticated yet, so whoever reaches {address} could run and change everything; listen on \
-         127.0.0.1 and put an authenticating proxy before it, or accept the risk with `--insecure-no-authentication`"
+        "requests are not to be authenticated, so whoever reaches {address} could run and change everything; set \
+         `authentication: required`, listen on 127.0.0.1, or accept the risk with `--insecure-no-authentication`"
     )
 }
 

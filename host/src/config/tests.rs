@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use super::*;
+use crate::identity::settings::Mode;
 
 /// What a command line, an environment and a file say.
 fn sources(line: &str, environment: &[(&str, &str)], file: &str) -> Sources {
@@ -102,7 +103,9 @@ fn an_empty_variable_and_a_key_without_value_set_nothing() {
 fn a_switch_may_be_turned_off_again() {
     let file = "listen: 10.0.0.1:80\ninsecureNoAuthentication: true";
     assert!(settle("--data /d", file).is_ok());
-    assert!(settle("--data /d --insecure-no-authentication=false", file).is_err());
+    assert_eq!(settle("--data /d", file).unwrap().identity().authentication, Mode::None);
+    let config = settle("--data /d --insecure-no-authentication=false", file).unwrap();
+    assert_eq!(config.identity().authentication, Mode::Required);
 }
 
 #[test]
@@ -141,9 +144,13 @@ fn what_must_be_set_says_how() {
 #[test]
 fn listening_beyond_this_machine_must_be_asked_for() {
     for address in ["0.0.0.0:8080", "[::]:8080", "10.1.2.3:80"] {
-        assert!(refused(&format!("--data /d --listen {address}"), "").contains("not authenticated"), "{address}");
-        let line = format!("--data /d --listen {address} --insecure-no-authentication");
-        assert!(settle(&line, "").is_ok(), "{address}");
+        let mode =
+            |more: &str| settle(&format!("--data /d --listen {address} {more}"), "").unwrap().identity().authentication;
+        assert_eq!(mode(""), Mode::Required, "{address}");
+        assert_eq!(mode("--insecure-no-authentication"), Mode::None, "{address}");
+        let line = format!("--data /d --listen {address} --authentication none");
+        assert!(refused(&line, "").contains("not to be authenticated"), "{address}");
+        assert!(settle(&format!("{line} --insecure-no-authentication"), "").is_ok(), "{address}");
     }
     for address in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8080"] {
         assert!(settle(&format!("--data /d --listen {address}"), "").is_ok(), "{address}");

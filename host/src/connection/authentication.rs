@@ -10,7 +10,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::declaration::Authentication;
-use super::secrets::SecretStore;
+use super::secrets::Secrets;
 use super::signature::{SignedBody, Signer};
 use super::transport::SendError;
 use crate::model::SecretName;
@@ -21,7 +21,7 @@ use crate::model::SecretName;
 /// [`SendError::Unavailable`] where a secret is missing or unfit; the text names the secret and its cure, never a value.
 pub(super) fn authenticate(
     scheme: &Authentication,
-    secrets: &SecretStore,
+    secrets: &Secrets,
     method: &Method,
     url: &mut Url,
     headers: &mut HeaderMap,
@@ -85,7 +85,7 @@ fn is_path(end: &str) -> bool {
 }
 
 /// A secret for a request.
-pub(super) fn reveal(secrets: &SecretStore, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
+pub(super) fn reveal(secrets: &Secrets, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, SendError> {
     match secrets.reveal(name) {
         Ok(Some(mut value)) => {
             // A value piped from a file ends in a line feed, which no credential has.
@@ -118,12 +118,15 @@ fn unfit(member: &str) -> SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::secrets::SecretStore;
     use crate::journal::memory::MemoryJournal;
     use std::sync::Arc;
 
     async fn check(scheme: Authentication, field: &str, expected: Result<&str, &str>) {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key"))
+            .unwrap()
+            .of(&Default::default());
         secrets.put(&SecretName::parse("good").unwrap(), b"s3cret\n").await.unwrap();
         secrets.put(&SecretName::parse("bad").unwrap(), b"a\nb").await.unwrap();
         let (mut url, mut headers) = (Url::parse("https://a.example/").unwrap(), HeaderMap::new());
@@ -147,7 +150,9 @@ mod tests {
     #[tokio::test]
     async fn the_end_of_a_path_is_a_secret_that_leads_nowhere_else() {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key"))
+            .unwrap()
+            .of(&Default::default());
         let name = SecretName::parse("hook").unwrap();
         for (end, expected) in [
             ("T0/B0/xyz\n", Some("https://hooks.example/services/T0/B0/xyz")),

@@ -13,7 +13,7 @@ use url::Url;
 use super::authentication::{authenticate, reserves};
 use super::declaration::Connection;
 use super::mail::Mailer;
-use super::secrets::SecretStore;
+use super::secrets::Secrets;
 use super::signature::SignedBody;
 use super::token::Tokens;
 use super::transport::Carrier;
@@ -29,7 +29,7 @@ pub const RESPONSE_BYTES_MAX: u64 = 8 << 20;
 pub struct Client {
     name: ConnectionName,
     declaration: Connection,
-    secrets: SecretStore,
+    secrets: Secrets,
     carrier: Carrier,
     places: Arc<Semaphore>,
     /// Of a connection of kind `smtp`.
@@ -65,7 +65,7 @@ impl Client {
     ///
     /// # Errors
     /// The certificates cannot be used; the text says why.
-    pub fn new(name: ConnectionName, declaration: Connection, secrets: SecretStore) -> Result<Self, String> {
+    pub fn new(name: ConnectionName, declaration: Connection, secrets: Secrets) -> Result<Self, String> {
         let carrier = Carrier::Network(transport::client(declaration.ca_certificates.as_deref(), None)?);
         let mut client = Self::over(name, declaration, secrets, carrier);
         client.mailer = client.new_mailer()?;
@@ -76,13 +76,16 @@ impl Client {
     pub fn standing_in(
         name: ConnectionName,
         declaration: Connection,
-        secrets: SecretStore,
+        secrets: Secrets,
         stand_in: Arc<dyn StandIn>,
     ) -> Self {
-        Self::over(name, declaration, secrets, Carrier::StandIn(stand_in))
+        let mut client = Self::over(name, declaration, secrets, Carrier::StandIn(stand_in.clone()));
+        // Without certificates nothing can be wrong with one.
+        client.mailer = client.new_mailer().ok().flatten().map(|mailer| mailer.standing_in(stand_in));
+        client
     }
 
-    fn over(name: ConnectionName, declaration: Connection, secrets: SecretStore, carrier: Carrier) -> Self {
+    fn over(name: ConnectionName, declaration: Connection, secrets: Secrets, carrier: Carrier) -> Self {
         let places = Arc::new(Semaphore::new(declaration.exchanges_max.max(1) as usize));
         Self { name, declaration, secrets, carrier, places, mailer: None, tokens: Tokens::default() }
     }

@@ -18,3 +18,4 @@ mod transport;
 
 pub use registry::{ConnectionError, Connections};
 pub use target::absolute;
+pub(crate) use transport::client as http_client;

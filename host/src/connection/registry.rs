@@ -1,4 +1,4 @@
-//! The connections that an admin made: stored in the journal, each with its live client.
+//! The connections that the admins of the tenants made: stored in the journal, each with its live client.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -9,19 +9,25 @@ use super::client::{Client, RESPONSE_BYTES_MAX, forbidden};
 use super::declaration::{Authentication, Connection};
 use super::secrets::SecretStore;
 use crate::journal::{Batch, CommitError, Journal, Scan, StoreError, keys, row};
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, TenantName};
 
-/// More connections are not taken; far above what one installation uses, and each holds a client.
+/// More connections are not taken over all tenants; far above what one installation uses, and each holds a client.
 const CONNECTIONS_MAX: usize = 10_000;
 
-/// All connections.
+/// More connections of one tenant are not taken, so that a tenant leaves place to the others.
+const CONNECTIONS_OF_TENANT_MAX: usize = 2_000;
+
+/// The connections of all tenants.
 pub struct Connections {
     journal: Arc<dyn Journal>,
     secrets: SecretStore,
-    live: RwLock<BTreeMap<ConnectionName, Live>>,
+    live: RwLock<BTreeMap<Place, Live>>,
     /// Held over a change, so that journal and memory change in the same order.
     changing: tokio::sync::Mutex<()>,
 }
+
+/// Whose, and its name.
+type Place = (TenantName, ConnectionName);
 
 struct Live {
     declaration: Connection,
@@ -57,13 +63,13 @@ impl Connections {
     /// The store cannot be read, or a stored declaration is no longer valid.
     pub fn open(journal: Arc<dyn Journal>, secrets: SecretStore) -> Result<Arc<Self>, ConnectionError> {
         let mut live = BTreeMap::new();
-        for row in journal.scan(Scan::prefix(keys::connections(), CONNECTIONS_MAX))? {
-            let name = std::str::from_utf8(&row.key[1..])
-                .ok()
-                .and_then(|name| ConnectionName::parse(name).ok())
-                .ok_or_else(|| StoreError("read a connection: its key is not a name".to_owned()))?;
-            let declaration: Connection = row::decode(&row.value)?;
-            live.insert(name.clone(), make(&name, declaration, &secrets)?);
+        for prefix in keys::connections() {
+            for row in journal.scan(Scan::prefix(prefix, CONNECTIONS_MAX))? {
+                let place = place_of(&row.key)
+                    .ok_or_else(|| StoreError("read a connection: its key is not a name".to_owned()))?;
+                let made = make(&place, row::decode(&row.value)?, &secrets)?;
+                live.insert(place, made);
+            }
         }
         Ok(Arc::new(Self { journal, secrets, live: RwLock::new(live), changing: tokio::sync::Mutex::default() }))
     }
@@ -72,57 +78,85 @@ impl Connections {
     ///
     /// # Errors
     /// The declaration is wrong (nothing was written), or the store failed.
-    pub async fn put(&self, name: &ConnectionName, declaration: Connection) -> Result<bool, ConnectionError> {
+    pub async fn put(
+        &self,
+        tenant: &TenantName,
+        name: &ConnectionName,
+        declaration: Connection,
+    ) -> Result<bool, ConnectionError> {
         validate(&declaration)?;
         let stored = row::encode(&declaration);
-        let live = make(name, declaration, &self.secrets)?;
+        let place = (tenant.clone(), name.clone());
+        let live = make(&place, declaration, &self.secrets)?;
         let _changing = self.changing.lock().await;
-        if self.read().len() >= CONNECTIONS_MAX && self.get(name).is_none() {
-            return invalid("name", format!("at most {CONNECTIONS_MAX} connections are kept; delete one"));
+        if self.get(tenant, name).is_none() {
+            self.check_place(tenant)?;
         }
-        let batch = Batch::default().put(keys::connection(name), stored);
+        let batch = Batch::default().put(keys::connection(tenant, name), stored);
         self.journal.commit(batch).await.map_err(ConnectionError::Store)?;
-        let replaced = self.live.write().expect("no holder of this lock panics").insert(name.clone(), live);
+        let replaced = self.live.write().expect("no holder of this lock panics").insert(place, live);
         Ok(replaced.is_none())
     }
 
-    /// The declaration.
-    pub fn get(&self, name: &ConnectionName) -> Option<Connection> {
-        self.read().get(name).map(|live| live.declaration.clone())
+    fn check_place(&self, tenant: &TenantName) -> Result<(), ConnectionError> {
+        let full = |max: usize| invalid("name", format!("at most {max} connections are kept; delete one"));
+        match (self.count(tenant), self.read().len()) {
+            (CONNECTIONS_OF_TENANT_MAX.., _) => full(CONNECTIONS_OF_TENANT_MAX),
+            (_, CONNECTIONS_MAX..) => full(CONNECTIONS_MAX),
+            _ => Ok(()),
+        }
     }
 
-    /// All declarations in order of their names.
-    pub fn list(&self) -> Vec<(ConnectionName, Connection)> {
-        self.read().iter().map(|(name, live)| (name.clone(), live.declaration.clone())).collect()
+    /// The declaration.
+    pub fn get(&self, tenant: &TenantName, name: &ConnectionName) -> Option<Connection> {
+        self.read().get(&(tenant.clone(), name.clone())).map(|live| live.declaration.clone())
+    }
+
+    /// A tenant's declarations in order of their names.
+    pub fn list(&self, tenant: &TenantName) -> Vec<(ConnectionName, Connection)> {
+        let live = self.read();
+        let own = live.iter().filter(|((owner, _), _)| owner == tenant);
+        own.map(|((_, name), live)| (name.clone(), live.declaration.clone())).collect()
+    }
+
+    /// How many connections a tenant has.
+    pub fn count(&self, tenant: &TenantName) -> usize {
+        self.read().keys().filter(|(owner, _)| owner == tenant).count()
     }
 
     /// Removes a connection; whether there was one. Durable on return; attempts under way keep its client.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn delete(&self, name: &ConnectionName) -> Result<bool, ConnectionError> {
+    pub async fn delete(&self, tenant: &TenantName, name: &ConnectionName) -> Result<bool, ConnectionError> {
         let _changing = self.changing.lock().await;
-        if self.get(name).is_none() {
+        if self.get(tenant, name).is_none() {
             return Ok(false);
         }
-        let batch = Batch::default().delete(keys::connection(name));
+        let batch = Batch::default().delete(keys::connection(tenant, name));
         self.journal.commit(batch).await.map_err(ConnectionError::Store)?;
-        self.live.write().expect("no holder of this lock panics").remove(name);
+        self.live.write().expect("no holder of this lock panics").remove(&(tenant.clone(), name.clone()));
         Ok(true)
     }
 
     /// The live client.
-    pub fn client(&self, name: &ConnectionName) -> Option<Arc<Client>> {
-        self.read().get(name).map(|live| live.client.clone())
+    pub fn client(&self, tenant: &TenantName, name: &ConnectionName) -> Option<Arc<Client>> {
+        self.read().get(&(tenant.clone(), name.clone())).map(|live| live.client.clone())
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ConnectionName, Live>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Place, Live>> {
         self.live.read().expect("no holder of this lock panics")
     }
 }
 
-fn make(name: &ConnectionName, declaration: Connection, secrets: &SecretStore) -> Result<Live, ConnectionError> {
-    let client = Client::new(name.clone(), declaration.clone(), secrets.clone());
+fn place_of(key: &[u8]) -> Option<Place> {
+    let (tenant, name) = keys::owner_and_name(key)?;
+    Some((tenant, ConnectionName::parse(name).ok()?))
+}
+
+/// A client with the secrets of its own tenant.
+fn make((tenant, name): &Place, declaration: Connection, secrets: &SecretStore) -> Result<Live, ConnectionError> {
+    let client = Client::new(name.clone(), declaration.clone(), secrets.of(tenant));
     let client = client.map_err(|reason| ConnectionError::Invalid { member: "caCertificates", reason })?;
     Ok(Live { declaration, client: Arc::new(client) })
 }
@@ -229,19 +263,62 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn tenant(text: &str) -> TenantName {
+        TenantName::parse(text).unwrap()
+    }
+
     #[tokio::test]
     async fn connections_survive_a_restart() {
+        for owner in [tenant("default"), tenant("red")] {
+            let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
+            let connection = declaration(json!({"baseUrl": "https://a.example/v1"}));
+            let connections = open(&directory, &journal);
+            assert!(connections.put(&owner, &name("a"), connection.clone()).await.unwrap());
+            assert!(!connections.put(&owner, &name("a"), connection.clone()).await.unwrap());
+            let connections = open(&directory, &journal);
+            assert_eq!(connections.list(&owner), [(name("a"), connection)]);
+            assert!(connections.client(&owner, &name("a")).is_some());
+            assert!(connections.delete(&owner, &name("a")).await.unwrap());
+            assert!(!connections.delete(&owner, &name("a")).await.unwrap());
+            assert!(open(&directory, &journal).list(&owner).is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_of_two_tenants_do_not_meet() {
         let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
-        let connection = declaration(json!({"baseUrl": "https://a.example/v1"}));
         let connections = open(&directory, &journal);
-        assert!(connections.put(&name("a"), connection.clone()).await.unwrap());
-        assert!(!connections.put(&name("a"), connection.clone()).await.unwrap());
+        let at = |host: &str| declaration(json!({"baseUrl": format!("https://{host}.example/")}));
+        for (owner, host) in [("default", "one"), ("red", "two")] {
+            assert!(connections.put(&tenant(owner), &name("a"), at(host)).await.unwrap(), "it is new in this tenant");
+        }
+        connections.put(&tenant("red"), &name("b"), at("three")).await.unwrap();
+        for connections in [&connections, &open(&directory, &journal)] {
+            assert_eq!(connections.list(&tenant("default")), [(name("a"), at("one"))]);
+            assert_eq!(connections.list(&tenant("red")), [(name("a"), at("two")), (name("b"), at("three"))]);
+            assert!(connections.list(&tenant("blue")).is_empty() && connections.count(&tenant("blue")) == 0);
+            assert!(connections.client(&tenant("default"), &name("b")).is_none());
+        }
+        assert!(!connections.delete(&tenant("blue"), &name("a")).await.unwrap());
+        assert!(connections.delete(&tenant("red"), &name("a")).await.unwrap());
+        assert!(connections.get(&tenant("default"), &name("a")).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_has_taken_its_place_leaves_the_others_theirs() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
+        let stored = row::encode(&declaration(json!({"baseUrl": "https://a.example/"})));
+        let row = |number| (keys::connection(&tenant("red"), &name(&format!("c{number}"))), stored.clone());
+        let rows = (0..CONNECTIONS_OF_TENANT_MAX).map(row);
+        journal.apply(rows.fold(Batch::default(), |batch, (key, value)| batch.put(key, value))).unwrap();
         let connections = open(&directory, &journal);
-        assert_eq!(connections.list(), [(name("a"), connection)]);
-        assert!(connections.client(&name("a")).is_some());
-        assert!(connections.delete(&name("a")).await.unwrap());
-        assert!(!connections.delete(&name("a")).await.unwrap());
-        assert!(open(&directory, &journal).list().is_empty());
+        let put = async |owner: &str, named: &str| {
+            let connection = declaration(json!({"baseUrl": "https://b.example/"}));
+            connections.put(&tenant(owner), &name(named), connection).await
+        };
+        assert!(matches!(put("red", "more").await, Err(ConnectionError::Invalid { member: "name", .. })));
+        assert!(!put("red", "c7").await.unwrap(), "one that is there is replaced");
+        assert!(put("blue", "c7").await.unwrap());
     }
 
     #[test]
@@ -282,7 +359,7 @@ mod tests {
     async fn certificates_that_are_none_are_refused() {
         let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let connection = declaration(json!({"baseUrl": "https://a.example/", "caCertificates": "no PEM"}));
-        let error = open(&directory, &journal).put(&name("a"), connection).await.unwrap_err();
+        let error = open(&directory, &journal).put(&tenant("red"), &name("a"), connection).await.unwrap_err();
         assert!(matches!(error, ConnectionError::Invalid { member: "caCertificates", .. }), "{error}");
     }
 }

@@ -1,5 +1,6 @@
-//! Secrets, encrypted at rest with XChaCha20-Poly1305 under a key file that only its owner can read. A secret's name is
-//! authenticated with its value, so that a row cannot be moved to another name. It deliberately has no way to list values.
+//! Secrets, encrypted at rest with XChaCha20-Poly1305 under a key file that only its owner can read. A secret's tenant and
+//! name are authenticated with its value, so that a row cannot be moved to another tenant or name. It deliberately has no
+//! way to list values.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,17 +16,24 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::journal::{Batch, CommitError, Journal, Scan, StoreError, keys, row};
-use crate::model::SecretName;
+use crate::model::{SecretName, TenantName};
 
 /// Longer values are refused, bytes: certificates with their keys fit, files do not belong here.
 pub const SECRET_BYTES_MAX: usize = 64 << 10;
 
-/// More names are not listed; far above what one installation can use.
+/// More names of a tenant are not listed; far above what one can use.
 const LISTED_MAX: usize = 100_000;
 
-/// The secrets; a cheap handle.
+/// The secrets of all tenants; a cheap handle.
 #[derive(Clone)]
 pub struct SecretStore(Arc<Inner>);
+
+/// The secrets of one tenant; a cheap handle. It reaches no other tenant's.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    store: SecretStore,
+    tenant: TenantName,
+}
 
 struct Inner {
     journal: Arc<dyn Journal>,
@@ -87,6 +95,18 @@ impl SecretStore {
         Ok(Self(Arc::new(Inner { journal, cipher, master })))
     }
 
+    /// The secrets of a tenant.
+    pub fn of(&self, tenant: &TenantName) -> Secrets {
+        Secrets { store: self.clone(), tenant: tenant.clone() }
+    }
+
+    /// A key for another purpose, derived from the key file; different purposes give unrelated keys.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        derive(&self.0.master, purpose)
+    }
+}
+
+impl Secrets {
     /// Makes or replaces a secret; true where it was made. Durable on return.
     ///
     /// # Errors
@@ -97,16 +117,16 @@ impl SecretStore {
         }
         let mut nonce = [0; 24];
         SystemRandom::new().fill(&mut nonce).expect("the kernel's generator does not fail after start-up");
-        let aad = associated(name);
+        let aad = associated(&self.tenant, name);
         let sealed = self
-            .0
+            .inner()
             .cipher
             .encrypt(&XNonce::from(nonce), Payload { msg: value, aad: &aad })
             .expect("the value is far below the cipher's limit");
-        let key = keys::secret(name);
-        let made = self.0.journal.get(&key)?.is_none();
+        let key = keys::secret(&self.tenant, name);
+        let made = self.inner().journal.get(&key)?.is_none();
         let value = row::encode(&Sealed { nonce: hex::encode(nonce), sealed: hex::encode(sealed) });
-        self.0.journal.commit(Batch::default().put(key, value)).await.map_err(SecretError::Store)?;
+        self.inner().journal.commit(Batch::default().put(key, value)).await.map_err(SecretError::Store)?;
         Ok(made)
     }
 
@@ -115,12 +135,11 @@ impl SecretStore {
     /// # Errors
     /// The store failed.
     pub fn list(&self) -> Result<Vec<SecretName>, SecretError> {
-        let rows = self.0.journal.scan(Scan::prefix(keys::secrets(), LISTED_MAX))?;
+        let rows = self.inner().journal.scan(Scan::prefix(keys::secrets(&self.tenant), LISTED_MAX))?;
         rows.iter()
             .map(|row| {
-                std::str::from_utf8(&row.key[1..])
-                    .ok()
-                    .and_then(|name| SecretName::parse(name).ok())
+                keys::owner_and_name(&row.key)
+                    .and_then(|(_, name)| SecretName::parse(name).ok())
                     .ok_or_else(|| StoreError("read a secret's name: it is not a name".to_owned()).into())
             })
             .collect()
@@ -131,11 +150,11 @@ impl SecretStore {
     /// # Errors
     /// The store failed.
     pub async fn delete(&self, name: &SecretName) -> Result<bool, SecretError> {
-        let key = keys::secret(name);
-        if self.0.journal.get(&key)?.is_none() {
+        let key = keys::secret(&self.tenant, name);
+        if self.inner().journal.get(&key)?.is_none() {
             return Ok(false);
         }
-        self.0.journal.commit(Batch::default().delete(key)).await.map_err(SecretError::Store)?;
+        self.inner().journal.commit(Batch::default().delete(key)).await.map_err(SecretError::Store)?;
         Ok(true)
     }
 
@@ -144,27 +163,28 @@ impl SecretStore {
     /// # Errors
     /// The store failed, or the row was written under another key.
     pub fn reveal(&self, name: &SecretName) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
-        let Some(value) = self.0.journal.get(&keys::secret(name))? else { return Ok(None) };
+        let Some(value) = self.inner().journal.get(&keys::secret(&self.tenant, name))? else { return Ok(None) };
         let row: Sealed = row::decode(&value)?;
         self.open_row(name, &row).map(Some).ok_or_else(|| SecretError::Undecryptable(name.clone()))
     }
 
-    /// A key for another purpose, derived from the key file; different purposes give unrelated keys.
-    pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        derive(&self.0.master, purpose)
+    fn inner(&self) -> &Inner {
+        &self.store.0
     }
 
     fn open_row(&self, name: &SecretName, row: &Sealed) -> Option<Zeroizing<Vec<u8>>> {
         let mut nonce = [0; 24];
         hex::decode_to_slice(&row.nonce, &mut nonce).ok()?;
         let sealed = hex::decode(&row.sealed).ok()?;
-        let aad = associated(name);
-        self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: &sealed, aad: &aad }).ok().map(Zeroizing::new)
+        let aad = associated(&self.tenant, name);
+        self.inner().cipher.decrypt(&XNonce::from(nonce), Payload { msg: &sealed, aad: &aad }).ok().map(Zeroizing::new)
     }
 }
 
-fn associated(name: &SecretName) -> Vec<u8> {
-    [b"orchestrator secret 1\0", name.as_str().as_bytes()].concat()
+/// What is authenticated with a value; for the tenant `default` what it was before there were tenants.
+fn associated(tenant: &TenantName, name: &SecretName) -> Vec<u8> {
+    let whose = if tenant.is_standard() { String::new() } else { format!("{tenant}\0") };
+    [b"orchestrator secret 1\0", whose.as_bytes(), name.as_str().as_bytes()].concat()
 }
 
 fn derive(master: &[u8; 32], purpose: &str) -> [u8; 32] {
@@ -235,8 +255,12 @@ mod tests {
         SecretName::parse(text).unwrap()
     }
 
-    fn store(directory: &tempfile::TempDir, journal: &Arc<MemoryJournal>) -> SecretStore {
+    fn whole(directory: &tempfile::TempDir, journal: &Arc<MemoryJournal>) -> SecretStore {
         SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap()
+    }
+
+    fn store(directory: &tempfile::TempDir, journal: &Arc<MemoryJournal>) -> Secrets {
+        whole(directory, journal).of(&TenantName::standard())
     }
 
     #[tokio::test]
@@ -246,7 +270,7 @@ mod tests {
         let store = store(&directory, &journal);
         assert!(!store.put(&name("jira"), b"hunter2hunter2").await.unwrap());
         assert_eq!(store.reveal(&name("jira")).unwrap().unwrap().as_slice(), b"hunter2hunter2");
-        let stored = journal.get(&keys::secret(&name("jira"))).unwrap().unwrap();
+        let stored = journal.get(&keys::secret(&TenantName::standard(), &name("jira"))).unwrap().unwrap();
         let text = String::from_utf8(stored.to_vec()).unwrap();
         assert!(!text.contains("hunter2") && !text.contains(&hex::encode(b"hunter2")));
         assert_eq!(store.list().unwrap(), [name("jira")]);
@@ -261,10 +285,36 @@ mod tests {
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
         let first = store(&directory, &journal);
         first.put(&name("a"), b"value").await.unwrap();
-        let stored = journal.get(&keys::secret(&name("a"))).unwrap().unwrap();
-        journal.apply(Batch::default().put(keys::secret(&name("b")), stored)).unwrap();
+        let stored = journal.get(&keys::secret(&TenantName::standard(), &name("a"))).unwrap().unwrap();
+        journal.apply(Batch::default().put(keys::secret(&TenantName::standard(), &name("b")), stored)).unwrap();
         assert!(matches!(first.reveal(&name("b")), Err(SecretError::Undecryptable(_))));
         assert!(matches!(store(&other, &journal).reveal(&name("a")), Err(SecretError::Undecryptable(_))));
+    }
+
+    #[tokio::test]
+    async fn secrets_of_two_tenants_do_not_meet_and_cannot_be_moved_from_one_to_the_other() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
+        let whole = whole(&directory, &journal);
+        let of = |tenant: &str| whole.of(&TenantName::parse(tenant).unwrap());
+        let (default, red, blue) = (of("default"), of("red"), of("blue"));
+        for (secrets, value) in [(&default, b"1"), (&red, b"2")] {
+            assert!(secrets.put(&name("a"), value).await.unwrap(), "it is new in this tenant");
+        }
+        red.put(&name("b"), b"3").await.unwrap();
+        assert_eq!((default.list().unwrap(), red.list().unwrap()), (vec![name("a")], vec![name("a"), name("b")]));
+        assert!(blue.list().unwrap().is_empty() && blue.reveal(&name("a")).unwrap().is_none());
+        assert_eq!(default.reveal(&name("a")).unwrap().unwrap().as_slice(), b"1");
+        assert!(!blue.delete(&name("a")).await.unwrap() && !default.delete(&name("b")).await.unwrap());
+        let key = |tenant: &str| keys::secret(&TenantName::parse(tenant).unwrap(), &name("a"));
+        for (from, to, receiver) in [("red", "blue", &blue), ("red", "default", &default), ("default", "red", &red)] {
+            let stored = journal.get(&key(from)).unwrap().unwrap();
+            let kept = journal.copy();
+            journal.apply(Batch::default().put(key(to), stored)).unwrap();
+            assert!(matches!(receiver.reveal(&name("a")), Err(SecretError::Undecryptable(_))), "{from} to {to}");
+            if let Some(stored) = kept.get(&key(to)).unwrap() {
+                journal.apply(Batch::default().put(key(to), stored)).unwrap();
+            }
+        }
     }
 
     #[tokio::test]
@@ -299,7 +349,7 @@ mod tests {
     #[test]
     fn keys_for_different_purposes_differ() {
         let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
-        let store = store(&directory, &journal);
+        let store = whole(&directory, &journal);
         assert_eq!(store.derive("a"), store.derive("a"));
         assert_ne!(store.derive("a"), store.derive("b"));
     }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::authentication::reveal;
 use super::declaration::Authentication;
-use super::secrets::SecretStore;
+use super::secrets::Secrets;
 use super::transport::{self, Carrier, Payload, SendError};
 use crate::model::SecretName;
 
@@ -65,7 +65,7 @@ impl Tokens {
     pub(super) async fn authorization(
         &self,
         scheme: &Authentication,
-        secrets: &SecretStore,
+        secrets: &Secrets,
         carrier: &Carrier,
         deadline: Instant,
     ) -> Result<Option<HeaderValue>, SendError> {
@@ -98,7 +98,7 @@ impl Tokens {
     }
 }
 
-fn form(scheme: &Authentication, secrets: &SecretStore) -> Result<Bytes, SendError> {
+fn form(scheme: &Authentication, secrets: &Secrets) -> Result<Bytes, SendError> {
     let Authentication::OAuth2 { client_id, client_secret, username, password, scopes, .. } = scheme else {
         return Ok(Bytes::new());
     };
@@ -150,6 +150,7 @@ fn none(why: &str) -> SendError {
 mod tests {
     use super::*;
     use crate::connection::client::{Client, Outgoing};
+    use crate::connection::secrets::SecretStore;
     use crate::connection::transport::StandIn;
     use crate::journal::memory::MemoryJournal;
     use crate::model::ConnectionName;
@@ -196,7 +197,9 @@ mod tests {
 
     async fn client(outside: Arc<Outside>, more: serde_json::Value) -> (Client, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+        let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key"))
+            .unwrap()
+            .of(&Default::default());
         secrets.put(&SecretName::parse("s").unwrap(), b"s3cret&\n").await.unwrap();
         let mut scheme = json!({"scheme": "oauth2", "tokenUrl": "https://sso.example/token", "clientId": "me"});
         scheme.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -16,6 +16,8 @@ use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
+use super::mail::{Letter, MailError, Sent};
+
 /// Connecting, TLS included, takes at most this long; a longer wait only hides that the other side is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,11 @@ const STREAMED_BYTES_MAX: u64 = 64 << 20;
 pub trait StandIn: Send + Sync + 'static {
     /// Answers a request, which has the URL that would have been asked.
     fn answer(&self, request: http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<Bytes>, SendError>>;
+
+    /// Takes a message as an action wrote it; nobody does by default.
+    fn mail(&self, _: Letter) -> BoxFuture<'static, Result<Sent, MailError>> {
+        Box::pin(std::future::ready(Err(MailError::Unavailable("nobody takes mail here".to_owned()))))
+    }
 }
 
 /// How requests leave.
@@ -99,7 +106,7 @@ pub struct Incoming {
 ///
 /// # Errors
 /// The certificates are not PEM or not certificates; the text says so.
-pub(super) fn client(ca: Option<&str>, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwest::Client, String> {
+pub(crate) fn client(ca: Option<&str>, resolver: Option<Arc<dyn Resolve>>) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(ca)?)
         // One exchange a connection: its flow is TCP's own, and abandoning it disturbs no other.

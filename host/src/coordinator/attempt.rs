@@ -46,6 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, observer: Arc<Observer>, errand: Er
     observer.running.store(true, Ordering::Relaxed);
     let attempt = Attempt {
         instance: observer.live.id,
+        tenant: observer.live.whose.tenant.clone(),
         pack: observer.live.pack.clone(),
         version: observer.live.version.clone(),
         reference: observer.reference.clone(),
@@ -166,7 +167,7 @@ impl Observe for Observer {
     fn log(&self, level: LogLevel, message: String) {
         let at = self.shared.clock.now();
         let line = LogLine { at, task: self.errand.activation.0, attempt: self.errand.attempt, level, message };
-        self.shared.publish(|| Event::Log { instance: self.live.id, line: line.clone() });
+        self.shared.publish(&self.live.whose, || Event::Log { instance: self.live.id, line: line.clone() });
         locked(&self.lines).push(line);
     }
 
@@ -182,7 +183,12 @@ impl Observe for Observer {
         }
         *told_at = Some(now);
         let name = || self.name.clone();
-        self.shared.publish(|| Event::Progress { instance: self.live.id, task, name: name(), progress });
+        self.shared.publish(&self.live.whose, || Event::Progress {
+            instance: self.live.id,
+            task,
+            name: name(),
+            progress,
+        });
     }
 
     fn checkpoint(&self, value: Json) -> BoxFuture<'static, Result<(), String>> {

@@ -8,24 +8,24 @@ use futures_util::{Stream, stream};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::view::Event;
-use super::{Shared, store};
+use super::{Owned, Shared, store};
 use crate::journal::StoreError;
 use crate::machine::record::Record;
-use crate::model::InstanceId;
+use crate::model::{InstanceId, Principal};
 
 /// So many records are read ahead of a follower.
 const READ_AHEAD: usize = 256;
 
-pub(super) fn subscribe(shared: &Arc<Shared>, id: Option<InstanceId>) -> impl Stream<Item = Event> + Send + use<> {
+pub(super) fn subscribe(shared: &Arc<Shared>, who: Arc<Principal>) -> impl Stream<Item = Event> + Send + use<> {
     let events = shared.events.subscribe();
     let stop = shared.stop.clone();
-    stream::unfold((events, stop), move |(mut events, stop)| async move {
+    stream::unfold((events, stop, who), |(mut events, stop, who)| async move {
         loop {
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Ok(event) if id.is_none_or(|id| instance_of(&event) == id) => {
-                        return Some((Event::clone(&event), (events, stop)));
+                    Ok(event) if event.whose.is_seen_by(&who) => {
+                        return Some((event.told.clone(), (events, stop, who)));
                     }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
@@ -47,7 +47,7 @@ pub(super) fn follow(shared: &Arc<Shared>, id: InstanceId, after: u64) -> impl S
 struct Follower {
     shared: Arc<Shared>,
     id: InstanceId,
-    events: Receiver<Arc<Event>>,
+    events: Receiver<Arc<Owned<Event>>>,
     /// The last record told.
     told: u64,
     /// Read from the journal and not yet told.
@@ -76,10 +76,10 @@ impl Follower {
                 () = self.shared.stop.cancelled() => return None,
             };
             match event {
-                Ok(event) if instance_of(&event) != self.id => {}
-                Ok(event) => match seq_of(&event) {
-                    None => return Some(Event::clone(&event)),
-                    Some(seq) if seq == self.told + 1 => return Some(self.tell(Event::clone(&event))),
+                Ok(event) if instance_of(&event.told) != self.id => {}
+                Ok(event) => match seq_of(&event.told) {
+                    None => return Some(event.told.clone()),
+                    Some(seq) if seq == self.told + 1 => return Some(self.tell(event.told.clone())),
                     Some(seq) => self.behind = seq > self.told,
                 },
                 Err(RecvError::Lagged(_)) => self.behind = true,

@@ -14,15 +14,18 @@ use super::events::{self, Accepted, EventError};
 use super::live::{Live, Message};
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
-use super::{Shared, child, cleanup, follow, locked, query, recovery, reopen, store};
+use super::{Shared, child, cleanup, follow, index, listing, locked, query, recovery, reopen, store};
 use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
 use crate::machine::record::{Parent, Record, Stamped};
-use crate::model::{InstanceId, Json, PackName};
+use crate::model::{InstanceId, Json, PackName, Principal, TenantName};
 
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
 const DELETED_AT_ONCE: usize = 500;
+
+/// So many follow-ups of one instance are told.
+const FOLLOW_UPS_MAX: usize = 1000;
 
 /// The engine, for everybody outside.
 #[derive(Clone)]
@@ -103,8 +106,23 @@ impl Handle {
         follows: InstanceId,
         recommended: &str,
     ) -> Result<Started, StartError> {
-        let task = format!("follow-ups/{recommended}");
+        let task = format!("{}{recommended}", start::FOLLOW_UPS);
         start::start_after(&self.0, start, Parent { instance: follows, task, detached: true }).await
+    }
+
+    /// What was ordered because an instance recommended it, by what it was recommended as, the oldest first.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn ordered_after(&self, id: InstanceId) -> Result<Vec<(String, InstanceId)>, InstanceError> {
+        let rows = self.0.journal.scan(Scan::prefix(keys::follow_ups(id), FOLLOW_UPS_MAX))?;
+        let mut found = Vec::new();
+        for then in rows.iter().filter_map(|row| keys::instance_of(&row.key)) {
+            let parent = self.0.summary(then)?.and_then(|summary| summary.parent);
+            let task = parent.and_then(|parent| parent.task.strip_prefix(start::FOLLOW_UPS).map(str::to_owned));
+            found.extend(task.map(|task| (task, then)));
+        }
+        Ok(found)
     }
 
     /// An instance at a glance, with what it waits for at the moment.
@@ -115,7 +133,7 @@ impl Handle {
         self.0.summary(id)?.ok_or(InstanceError::NotFound(id))
     }
 
-    /// Instances, newest first, at most `limit`. A page may be short, or empty, although there is a next one.
+    /// Instances in the order of the filter, at most `limit`. A page may be short, or empty, although there is a next one.
     ///
     /// # Errors
     /// The cursor is none of ours, or the journal cannot be read.
@@ -125,7 +143,15 @@ impl Handle {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<InstanceSummary>, InstanceError> {
-        query::instances(&self.0, filter, limit, cursor)
+        listing::instances(&self.0, filter, limit, cursor)
+    }
+
+    /// How many instances a tenant has, ended or not; of many only that there are `max`.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn count(&self, tenant: &TenantName, max: usize) -> Result<usize, InstanceError> {
+        Ok(index::count(&*self.0.journal, tenant, max)?)
     }
 
     /// The activations of an instance's tasks in the order in which they were entered, the newest 10,000 of them.
@@ -249,17 +275,16 @@ impl Handle {
             Some(_) => {}
             None => self.delete_key(id).await?,
         }
-        for prefix in [keys::history(id), keys::logs(id)] {
+        for prefix in [keys::history(id), keys::logs(id), keys::follow_ups(id)] {
             self.delete_all(prefix).await?;
         }
-        let mut batch = Batch::default()
-            .delete(keys::instance(id))
-            .delete(keys::active(id))
-            .delete(keys::snapshot(id))
-            .delete(keys::by_end(summary.status.as_str(), id));
-        if let Some(service) = &summary.service {
-            batch = batch.delete(keys::by_service(service, id));
+        let mut batch = Batch::default().delete(keys::instance(id)).delete(keys::active(id)).delete(keys::snapshot(id));
+        if let Some(parent) = &summary.parent {
+            batch = batch.delete(keys::follow_up(parent.instance, id));
         }
+        // What memory shows of one that could not be taken up is not what its index says.
+        let stored = store::summary(&*self.0.journal, id)?.unwrap_or(summary);
+        batch = index::index_of(&stored).into_iter().fold(batch, Batch::delete);
         self.commit(batch).await?;
         locked(&self.0.damaged).remove(&id);
         self.0.moved.send_modify(|moves| *moves += 1);
@@ -312,28 +337,29 @@ impl Handle {
         self.instance(id)
     }
 
-    /// What happens from now on, to one instance or to all. A follower that falls behind misses events; use
+    /// What happens from now on, to all instances that somebody sees. A follower that falls behind misses events; use
     /// [`Self::follow`] where none may be missed.
-    pub fn subscribe(&self, id: Option<InstanceId>) -> impl Stream<Item = Event> + Send + use<> {
-        follow::subscribe(&self.0, id)
+    pub fn subscribe(&self, who: Arc<Principal>) -> impl Stream<Item = Event> + Send + use<> {
+        follow::subscribe(&self.0, who)
     }
 
-    /// Takes events from outside. Durable on return; what listens gets them in the order of the list.
+    /// Takes events from outside for a tenant. Durable on return; what listens there gets them in the order of the list.
     ///
     /// # Errors
     /// The inbox is full, or no work is taken; nothing was stored then, except where the store failed in the middle.
-    pub async fn take_events(&self, events: Vec<CloudEvent>) -> Result<Accepted, EventError> {
-        events::accept(&self.0, events).await
+    pub async fn take_events(&self, tenant: &TenantName, events: Vec<CloudEvent>) -> Result<Accepted, EventError> {
+        events::accept(&self.0, tenant, events).await
     }
 
-    /// What instances emit and what happens to them, as CloudEvents, from now on. A follower that falls behind misses
-    /// some.
-    pub fn cloud_events(&self) -> impl Stream<Item = Arc<Json>> + Send + use<> {
+    /// What the instances that somebody sees emit and what happens to them, as CloudEvents, from now on. A follower that
+    /// falls behind misses some.
+    pub fn cloud_events(&self, who: Arc<Principal>) -> impl Stream<Item = Arc<Json>> + Send + use<> {
         let (events, stop) = (self.0.mail.subscribe(), self.0.stop.clone());
-        let events = stream::unfold(events, async |mut events| {
+        let events = stream::unfold((events, who), async |(mut events, who)| {
             loop {
                 match events.recv().await {
-                    Ok(event) => return Some((event, events)),
+                    Ok(event) if event.whose.is_seen_by(&who) => return Some((event.told.clone(), (events, who))),
+                    Ok(_) => {}
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 }

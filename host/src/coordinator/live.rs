@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Observer;
 use super::locked;
+use super::ownership::Ownership;
 use super::view::{InstanceSummary, Progress, Status};
 use crate::definition::graph::{NodeId, Program};
 use crate::machine::next::Event;
@@ -35,6 +36,7 @@ pub(super) struct Message {
 /// A running instance, as everybody else sees it.
 pub(super) struct Live {
     pub(super) id: InstanceId,
+    pub(super) whose: Arc<Ownership>,
     pub(super) pack: PackName,
     pub(super) version: semver::Version,
     pub(super) program: Arc<Program>,
@@ -86,6 +88,7 @@ impl Live {
         let (mailbox, inbox) = mpsc::channel(MAILBOX_MAX);
         let live = Self {
             id: summary.id,
+            whose: Arc::new(summary.whose()),
             pack: summary.pack.clone(),
             version: summary.pack_version.clone(),
             program,

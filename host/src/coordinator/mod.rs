@@ -17,8 +17,11 @@ pub mod events;
 mod fold;
 mod follow;
 mod handle;
+mod index;
 mod installed;
+mod listing;
 mod live;
+mod ownership;
 pub mod perform;
 mod programs;
 mod query;
@@ -51,14 +54,19 @@ use crate::model::InstanceId;
 pub use ends::EndCounts;
 pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
+pub use index::index_of;
 pub use installed::InstalledPrograms;
+pub use ownership::Ownership;
 pub use perform::Perform;
-pub use programs::{Named, ProgramError, Programs, Resolved, Scheduled};
+pub use programs::{Named, Ordered, ProgramError, Programs, Resolved, Scheduled};
 pub use sandboxed::{Sandboxed, caller, read_yaml};
+pub use schedule::manage::{ScheduleError, ScheduleView, Schedules};
+pub use schedule::template::{LastFire, ScheduleTemplate};
 pub use start::{Start, StartError, Started};
 
 use events::Events;
 use live::{Damaged, Live};
+use ownership::Owned;
 
 /// Followers that are more events behind than this read the journal again instead.
 const EVENTS_BUFFERED: usize = 4096;
@@ -97,12 +105,15 @@ impl Coordinator {
     /// # Errors
     /// The journal cannot be read.
     pub async fn start(parts: Parts) -> Result<Handle, StoreError> {
+        index::bring_up(&*parts.journal).await?;
         let mail = Events::open(parts.journal.clone(), parts.clock.clone(), parts.events.clone()).await?;
         let shared = Arc::new(Shared::new(parts, mail));
         recovery::recover(&shared).await?;
         child::taken_up(&shared).await;
         events::spawn(&shared)?;
+        shared.agenda.load_switches(&*shared.journal)?;
         shared.tasks.spawn(schedule::Scheduler::new(&shared).run());
+        shared.tasks.spawn(schedule::made::run(shared.clone()));
         Ok(Handle(shared))
     }
 }
@@ -118,7 +129,7 @@ struct Shared {
     /// Fair: attempts get their turn in the order in which they asked.
     permits: Arc<Semaphore>,
     attempts_max: usize,
-    events: broadcast::Sender<Arc<view::Event>>,
+    events: broadcast::Sender<Arc<Owned<view::Event>>>,
     /// The inbox and the outbox.
     mail: Arc<Events>,
     /// A std mutex, as for the other maps: it is held for a look or an insertion, never across an await.
@@ -134,6 +145,8 @@ struct Shared {
     failed: OnceLock<StoreError>,
     /// What is awaited of other instances; see `child`.
     children: child::Children,
+    /// Which schedules are due, and which are switched off.
+    agenda: schedule::Agenda,
     started: AtomicU64,
     ends: ends::Ends,
 }
@@ -160,6 +173,7 @@ impl Shared {
             tasks: TaskTracker::new(),
             failed: OnceLock::new(),
             children: child::Children::default(),
+            agenda: schedule::Agenda::default(),
             started: AtomicU64::new(0),
             ends: ends::Ends::default(),
         }
@@ -169,8 +183,8 @@ impl Shared {
         Moment { now: self.clock.now(), chance: (self.random)() }
     }
 
-    fn new_id(&self) -> InstanceId {
-        let now = self.clock.now();
+    /// An identifier that says when the instance was created.
+    fn new_id(&self, now: jiff::Timestamp) -> InstanceId {
         let (seconds, nanos) = (u64::try_from(now.as_second()).unwrap_or(0), now.subsec_nanosecond().unsigned_abs());
         let context = locked(&self.identifiers);
         InstanceId(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(&*context, seconds, nanos)))
@@ -192,10 +206,10 @@ impl Shared {
         self.stop.cancel();
     }
 
-    fn publish(&self, event: impl FnOnce() -> view::Event) {
+    fn publish(&self, whose: &Arc<Ownership>, event: impl FnOnce() -> view::Event) {
         if self.events.receiver_count() > 0 {
             // Fails only where the last follower has just gone.
-            let _ = self.events.send(Arc::new(event()));
+            let _ = self.events.send(Arc::new(Owned { whose: whose.clone(), told: event() }));
         }
     }
 }

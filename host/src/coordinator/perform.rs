@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 pub use crate::capability::{Finding, LogLevel, Measure, Observe};
 use crate::machine::command::Call;
-use crate::model::{Failure, InstanceId, PackName, Success};
+use crate::model::{Failure, InstanceId, PackName, Success, TenantName};
 
 /// Runs attempts. Dropping the future of a run interrupts the guest at once.
 pub trait Perform: Send + Sync + 'static {
@@ -22,6 +22,8 @@ pub trait Perform: Send + Sync + 'static {
 pub struct Attempt {
     /// The instance.
     pub instance: InstanceId,
+    /// The instance's tenant, whose grants, connections and secrets hold.
+    pub tenant: TenantName,
     /// The pack of its workflow, whose grants hold for the calls that are none of an action.
     pub pack: PackName,
     /// The pack's version.

@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use crate::definition::graph::Program;
 use crate::machine::record::Created;
-use crate::model::{PackName, WorkflowName};
+use crate::model::{Json, PackName, ServiceName, TenantName, WorkflowName};
+use crate::service::OrderError;
 
 /// Finds compiled workflows.
 pub trait Programs: Send + Sync + 'static {
@@ -60,6 +61,20 @@ pub trait Programs: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What an order of a tenant's service means by now.
+    ///
+    /// # Errors
+    /// There is no such service, or nothing can be started for it.
+    fn order(
+        &self,
+        _tenant: &TenantName,
+        service: &ServiceName,
+        _workflow: Option<&WorkflowName>,
+        _input: &Json,
+    ) -> Result<Ordered, OrderError> {
+        Err(OrderError::NotFound(service.clone()))
+    }
+
     /// Told whenever [`Self::scheduled`] may answer otherwise; nothing where it never does.
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         None
@@ -77,6 +92,19 @@ pub struct Scheduled {
     pub workflow: WorkflowName,
     /// Its compiled form.
     pub program: Arc<Program>,
+}
+
+/// What is to be started for an order of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ordered {
+    /// The pack.
+    pub pack: PackName,
+    /// Its version.
+    pub version: semver::Version,
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// The input, completed.
+    pub input: Json,
 }
 
 /// A workflow found.

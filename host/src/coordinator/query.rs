@@ -1,76 +1,22 @@
-//! Answers from the journal, with what memory knows of running instances.
+//! Answers about one instance from the journal, with what memory knows of it while it runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::fold::{FoldError, Tasks};
 use super::handle::InstanceError;
-use super::view::{InstanceFilter, InstanceSummary, LogLine, Page, TaskView};
+use super::view::{LogLine, TaskView};
 use super::{Shared, locked, store};
 use crate::definition::graph::Program;
-use crate::journal::{Key, Scan, StoreError, keys, row};
+use crate::journal::{Scan, StoreError, keys, row};
 use crate::machine::record::{Record, Stamped};
 use crate::model::InstanceId;
-
-/// So many index entries are read at a time.
-const ENTRIES_AT_ONCE: usize = 200;
-
-/// So many entries are looked at for one page, so that a rare filter does not read the whole store in one request.
-const ENTRIES_LOOKED_AT_MAX: usize = 10_000;
 
 /// So many lines are told.
 const LINES_MAX: usize = 10_000;
 
 /// So many log rows are read at a time: each holds up to a MiB.
 const LOG_ROWS_AT_ONCE: usize = 16;
-
-pub(super) fn instances(
-    shared: &Shared,
-    filter: &InstanceFilter,
-    limit: usize,
-    cursor: Option<&str>,
-) -> Result<Page<InstanceSummary>, InstanceError> {
-    let prefix = index_for(filter);
-    let mut after = cursor.map(|cursor| read_cursor(cursor, &prefix)).transpose()?;
-    let mut items = Vec::new();
-    for _ in 0..ENTRIES_LOOKED_AT_MAX / ENTRIES_AT_ONCE {
-        let scan = Scan { prefix: prefix.clone(), after: after.clone(), reverse: true, limit: ENTRIES_AT_ONCE };
-        let entries = shared.journal.scan(scan)?;
-        let last = entries.len() < ENTRIES_AT_ONCE;
-        for entry in entries {
-            if items.len() == limit {
-                return Ok(Page { items, next: after.map(hex::encode) });
-            }
-            let summary = keys::instance_of(&entry.key).map(|id| shared.summary(id)).transpose()?.flatten();
-            items.extend(summary.filter(|summary| fits(filter, summary)));
-            after = Some(entry.key);
-        }
-        if last {
-            return Ok(Page { items, next: None });
-        }
-    }
-    Ok(Page { items, next: after.map(hex::encode) })
-}
-
-/// The index with the fewest entries that has all instances in question.
-fn index_for(filter: &InstanceFilter) -> Key {
-    match (filter.status, &filter.service) {
-        (Some(status), _) if !status.is_final() => keys::actives(),
-        (_, Some(service)) => keys::of_service(service),
-        (Some(status), None) => keys::ended_with(status.as_str()),
-        (None, None) => keys::instances(),
-    }
-}
-
-fn read_cursor(cursor: &str, prefix: &Key) -> Result<Key, InstanceError> {
-    hex::decode(cursor).ok().filter(|key| key.starts_with(prefix)).ok_or(InstanceError::BadCursor)
-}
-
-fn fits(filter: &InstanceFilter, summary: &InstanceSummary) -> bool {
-    filter.status.is_none_or(|status| status == summary.status)
-        && filter.service.as_ref().is_none_or(|service| Some(service) == summary.service.as_ref())
-        && filter.workflow.as_ref().is_none_or(|workflow| *workflow == summary.workflow)
-}
 
 pub(super) fn history(
     shared: &Shared,

@@ -7,7 +7,7 @@ use super::handle::InstanceError;
 use super::live::Live;
 use super::runner::{Runner, publish, retire};
 use super::view::{InstanceSummary, Status};
-use super::{Shared, locked, recovery, store};
+use super::{Shared, index, locked, recovery, store};
 use crate::journal::{Batch, CommitError, keys, row};
 use crate::machine::next::{self, Event};
 use crate::machine::record::{Parent, Stamped};
@@ -18,7 +18,7 @@ pub(super) async fn reopen(shared: &Arc<Shared>, id: InstanceId, by: Option<Stri
     check(&summary)?;
     let (mut state, program) =
         recovery::state_of(shared, id).await.map_err(|why| InstanceError::NotRetried(id, why))?;
-    let mut lifecycle = Lifecycle::new(id);
+    let mut lifecycle = Lifecycle::new(id, &Arc::new(summary.whose()));
     lifecycle.prepare(&state, shared.mail.wants_outgoing());
     let asked = [Event::RetryRequested { by }];
     let records = next::advance(&program, &mut state, asked, shared.moment(), &*shared.evaluator);
@@ -47,7 +47,7 @@ pub(super) async fn reopen(shared: &Arc<Shared>, id: InstanceId, by: Option<Stri
     if state.end().is_some() {
         retire(shared, &live);
     }
-    publish(shared, id, &records);
+    publish(shared, &live, &records);
     if state.end().is_none() {
         Runner::new(shared.clone(), live, state, inbox).spawn(None);
     }
@@ -70,21 +70,13 @@ fn check(summary: &InstanceSummary) -> Result<(), InstanceError> {
 
 /// The rows that change: it has not ended any more, or has ended once more.
 fn batch(summary: &mut InstanceSummary, records: &[Stamped]) -> Batch {
-    let id = summary.id;
-    let batch = store::append(Batch::default(), id, records);
+    let (id, before) = (summary.id, index::index_of(summary));
+    let mut batch = store::append(Batch::default(), id, records);
     summary.status = Status::Running;
     (summary.ended_at, summary.error) = (None, None);
-    if let Some((end, at)) = store::end_in(records) {
-        store::end_summary(summary, end, at);
-        let batch = batch.put(keys::instance(id), row::encode(summary));
-        let (before, now) = (Status::Faulted.as_str(), summary.status.as_str());
-        return match before == now {
-            true => batch,
-            false => batch.delete(keys::by_end(before, id)).put(keys::by_end(now, id), bytes::Bytes::new()),
-        };
+    match store::end_in(records) {
+        Some((end, at)) => store::end_summary(summary, end, at),
+        None => batch = batch.put(keys::active(id), bytes::Bytes::new()),
     }
-    batch
-        .delete(keys::by_end(Status::Faulted.as_str(), id))
-        .put(keys::active(id), bytes::Bytes::new())
-        .put(keys::instance(id), row::encode(summary))
+    index::moved(batch, &before, summary).put(keys::instance(id), row::encode(summary))
 }

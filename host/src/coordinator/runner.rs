@@ -16,12 +16,11 @@ use super::events::offers::Offers;
 use super::live::{Damaged, Live, Message, Posture};
 use super::snapshot::Snapshots;
 use super::view::Event;
-use super::{Shared, locked, store};
+use super::{Shared, index, locked, store};
 use crate::journal::{Batch, CommitError, StoreError};
 use crate::machine::next::{self, Event as Happened};
 use crate::machine::record::Stamped;
 use crate::machine::state::{Errand, State};
-use crate::model::InstanceId;
 
 /// So many things that happened are taken into one append; the rest has its turn right after.
 const TAKEN_AT_ONCE_MAX: usize = 64;
@@ -57,7 +56,8 @@ enum Stop {
 
 impl Runner {
     pub(super) fn new(shared: Arc<Shared>, live: Arc<Live>, state: State, inbox: mpsc::Receiver<Message>) -> Self {
-        let (offers, lifecycle) = (Offers::new(&shared.mail), Lifecycle::new(state.id()));
+        let offers = Offers::new(&shared.mail, &live.whose.tenant);
+        let lifecycle = Lifecycle::new(state.id(), &live.whose);
         let (snapshots, attempts) = (Snapshots::after(state.seq()), JoinSet::new());
         Self { shared, live, state, inbox, attempts, out: BTreeMap::new(), snapshots, offers, lifecycle }
     }
@@ -70,7 +70,7 @@ impl Runner {
     /// Runs the instance on a task of its own, beginning with an event, if something has happened.
     pub(super) fn spawn(mut self, first: Option<Happened>) {
         if first == Some(Happened::Recovered) {
-            self.offers = Offers::recovered(&self.shared.mail);
+            self.offers = Offers::recovered(&self.shared.mail, &self.live.whose.tenant);
         }
         let (shared, live) = (self.shared.clone(), self.live.clone());
         let tasks = shared.tasks.clone();
@@ -146,7 +146,7 @@ impl Runner {
             retire(&self.shared, &self.live);
             self.shared.ends.count(end);
         }
-        publish(&self.shared, self.live.id, records);
+        publish(&self.shared, &self.live, records);
         Ok(())
     }
 
@@ -161,8 +161,9 @@ impl Runner {
         if let Some((end, at)) = store::end_in(records) {
             let summary = store::summary(&*self.shared.journal, id)?;
             let mut summary = summary.ok_or_else(|| StoreError(format!("the summary of instance {id} is gone")))?;
+            let before = index::index_of(&summary);
             store::end_summary(&mut summary, end, at);
-            batch = store::add_end(batch, &summary);
+            batch = store::add_end(batch, &before, &summary);
         }
         Ok(batch)
     }
@@ -256,9 +257,9 @@ pub(super) fn retire(shared: &Shared, live: &Live) {
 }
 
 /// Tells followers what is durable now.
-pub(super) fn publish(shared: &Shared, instance: InstanceId, records: &[Stamped]) {
+pub(super) fn publish(shared: &Shared, live: &Live, records: &[Stamped]) {
     for record in records {
-        shared.publish(|| Event::Record { instance, record: record.clone() });
+        shared.publish(&live.whose, || Event::Record { instance: live.id, record: record.clone() });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Attempts at the edge, with what the pack was granted: those at actions in the sandbox, the calls of the language itself
-//! by the caller. Grants are looked up at each attempt, so that a change holds from the next one on.
+//! by the caller. Grants, connections and secrets are those of the instance's tenant. They are looked up at each attempt, so
+//! that a change holds from the next one on.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::connection::secrets::SecretStore;
 use crate::definition::graph::Callee;
 use crate::definition::yaml;
 use crate::model::{Failure, Json, Problem, Reaction, Success, standard};
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::{Catalog, CatalogError};
 use crate::sandbox::{Invocation, Phase, Reply, Sandbox};
 
@@ -28,7 +29,7 @@ pub struct Sandboxed {
     /// Where granted secrets are read.
     pub secrets: SecretStore,
     /// What actions may post to.
-    pub notifications: Arc<Notifications>,
+    pub notifications: Arc<AllNotifications>,
     /// Where guests run.
     pub sandbox: Arc<Sandbox>,
     /// Who makes the calls that are none of an action; see [`caller`].
@@ -92,10 +93,10 @@ impl Perform for Sandboxed {
 
 impl Sandboxed {
     async fn attempt(&self, attempt: Attempt, phase: Phase, observer: Arc<dyn Observe>) -> Result<Reply, Failure> {
-        let Attempt { instance, reference, call, .. } = attempt;
+        let Attempt { instance, tenant, reference, call, .. } = attempt;
         let Callee::Action(action) = call.callee else { return Err(unfit("this call is none of an action")) };
         let component = self.catalog.component(&action).await.map_err(not_at_hand)?;
-        let granted = self.catalog.granted(&action, &self.connections, &self.secrets, &self.notifications);
+        let granted = self.catalog.granted(&tenant, &action, &self.connections, &self.secrets, &self.notifications);
         let granted = granted.map_err(not_at_hand)?;
         let invocation = Invocation {
             action: action.action,
@@ -113,8 +114,8 @@ impl Sandboxed {
 
 impl Sandboxed {
     async fn call(&self, kind: Kind, attempt: Attempt) -> Result<Success, Failure> {
-        let Attempt { pack, version, call, .. } = attempt;
-        let allowed = self.catalog.granted_workflow(&pack, &version, &self.connections, &self.secrets);
+        let Attempt { tenant, pack, version, call, .. } = attempt;
+        let allowed = self.catalog.granted_workflow(&tenant, &pack, &version, &self.connections, &self.secrets);
         let allowed = allowed.map_err(not_at_hand)?;
         self.caller.call(kind, &call.arguments, &allowed, &call.key, call.timeout.unsigned_abs()).await
     }
@@ -157,7 +158,7 @@ mod tests {
     use crate::machine::command::Call;
     use crate::machine::record::ActivationId;
     use crate::machine::testing::Plain;
-    use crate::model::{InstanceId, PackName};
+    use crate::model::{InstanceId, PackName, TenantName};
     use crate::pack::directory::Directory;
     use crate::sandbox::SandboxConfig;
 
@@ -171,7 +172,7 @@ mod tests {
         let cache_dir = folder.join("cache");
         let config = SandboxConfig { cache_dir, cache_key: [7; 32], memory_bytes_max: 16 << 20, attempts_max: 1 };
         let sandbox = Sandbox::new(config).unwrap();
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let catalog = Catalog::open(journal, &folder.join("packs"), sandbox.clone(), Arc::new(Plain)).unwrap();
         let caller = caller(Arc::new(SystemClock)).unwrap();
         Sandboxed { catalog, connections, secrets, notifications, sandbox, caller }
@@ -204,7 +205,8 @@ mod tests {
             heartbeat: None,
         };
         let (pack, version) = (PackName::parse("demo").unwrap(), semver::Version::new(1, 0, 0));
-        Attempt { instance: InstanceId(uuid::Uuid::nil()), pack, version, reference: "/do/0/a".to_owned(), call }
+        let (instance, tenant) = (InstanceId(uuid::Uuid::nil()), TenantName::standard());
+        Attempt { instance, tenant, pack, version, reference: "/do/0/a".to_owned(), call }
     }
 
     #[tokio::test]
@@ -226,14 +228,26 @@ mod tests {
             double.url("/x")
         );
         install_with(&rooms, &[("pack.yaml", &manifest), ("w.yaml", &workflow)]).await;
-        rooms.secrets.put(&crate::model::SecretName::parse("token").unwrap(), VALUE.as_bytes()).await.unwrap();
+        rooms
+            .secrets
+            .of(&TenantName::standard())
+            .put(&crate::model::SecretName::parse("token").unwrap(), VALUE.as_bytes())
+            .await
+            .unwrap();
         let pack = PackName::parse("demo").unwrap();
         let grants = serde_json::from_value(json!({ "hosts": [host], "secrets": { "token": "token" } })).unwrap();
-        rooms.catalog.put_grants(&pack, grants).await.unwrap();
+        rooms.catalog.put_grants(&TenantName::standard(), &pack, grants).await.unwrap();
         let handle = Coordinator::start(Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
-            programs: Arc::new(InstalledPrograms(rooms.catalog.clone())),
+            programs: Arc::new(InstalledPrograms {
+                catalog: rooms.catalog.clone(),
+                services: crate::service::Services::new(
+                    journal.clone(),
+                    rooms.catalog.clone(),
+                    Arc::new(crate::clock::SystemClock),
+                ),
+            }),
             perform: Arc::new(rooms),
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
@@ -246,7 +260,19 @@ mod tests {
         let (version, service, name, idempotency_key) = (None, None, None, None);
         let (tenant, created_by) = (crate::model::TenantName::standard(), None);
         let input = json!({});
-        let start = Start { pack, version, workflow, service, name, input, idempotency_key, tenant, created_by };
+        let start = Start {
+            pack,
+            version,
+            workflow,
+            service,
+            name,
+            input,
+            idempotency_key,
+            tenant,
+            created_by,
+            rerun_of: None,
+            asked: None,
+        };
         let id = handle.start(start).await.unwrap().summary.id;
         let summary = handle.wait(id, SignedDuration::from_secs(60)).await.unwrap();
         assert_eq!(summary.output, Some(json!({ "got": "***" })), "{:?}", summary.error);
@@ -284,9 +310,11 @@ mod tests {
         assert_eq!(denied.status, 403);
         assert!(denied.detail.contains(&format!("orchctl pack grant demo --host {host}")), "{}", denied.detail);
         let grants = serde_json::from_value(json!({ "hosts": [host] })).unwrap();
-        rooms.catalog.put_grants(&PackName::parse("demo").unwrap(), grants).await.unwrap();
+        rooms.catalog.put_grants(&TenantName::standard(), &PackName::parse("demo").unwrap(), grants).await.unwrap();
         assert_eq!(run(http()).await.unwrap().output, json!({ "target": "/x" }));
         assert_eq!(run(attempt(Callee::OpenApi, document)).await.unwrap().output, json!({ "target": "/things" }));
+        let of_another_tenant = Attempt { tenant: TenantName::parse("red").unwrap(), ..http() };
+        assert_eq!(run(of_another_tenant).await.unwrap_err().problem.status, 403, "a grant is its tenant's alone");
         let asked = rooms.probe(http(), Arc::new(Recorded::default())).await;
         assert_eq!(asked, Ok(Finding::Unknown), "a request has no probe");
     }

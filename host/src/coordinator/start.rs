@@ -11,12 +11,12 @@ use super::live::Live;
 use super::runner::{Runner, publish, retire};
 use super::store::{self, StartRow};
 use super::view::InstanceSummary;
-use super::{ProgramError, Resolved, Shared, locked};
+use super::{ProgramError, Resolved, Shared, index, locked};
+use crate::definition::schema;
 use crate::journal::{Batch, CommitError, Expectation, StoreError, keys, row};
 use crate::machine::next::{self, Event};
 use crate::machine::record::{Created, Parent, Record, Stamped};
 use crate::machine::state::State;
-use crate::machine::values;
 use crate::model::{InstanceId, Json, PackName, ServiceName, TenantName, WorkflowName};
 
 /// What is to be started.
@@ -40,6 +40,11 @@ pub struct Start {
     pub tenant: TenantName,
     /// Who starts it, as [`crate::model::Principal::subject`].
     pub created_by: Option<String>,
+    /// The instance that this one runs again.
+    pub rerun_of: Option<InstanceId>,
+    /// The input as it was asked for, where `input` was completed since: what an idempotency key stands for does not
+    /// change with what it is completed by.
+    pub asked: Option<Json>,
 }
 
 /// An instance that was started, by this call or by an earlier one with the same key.
@@ -86,6 +91,9 @@ impl From<ProgramError> for StartError {
     }
 }
 
+/// What the task of a parent begins with that recommended the instance and does not run it.
+pub(super) const FOLLOW_UPS: &str = "follow-ups/";
+
 /// A caller's key and what it asked for.
 struct Key {
     hash: [u8; 32],
@@ -118,7 +126,7 @@ pub(super) async fn start_child(
 }
 
 /// An absent input is `{}`.
-fn given(input: Json) -> Json {
+pub(super) fn given(input: Json) -> Json {
     if input.is_null() { Json::Object(serde_json::Map::new()) } else { input }
 }
 
@@ -148,8 +156,9 @@ async fn started(
     }
     let Resolved { program, version } =
         shared.programs.resolve(&start.pack, start.version.as_ref(), &start.workflow)?;
-    if let Some(schema) = program.frame.input_schema {
-        let violations = values::violations(&program.schema(schema).validator, &start.input);
+    if let Some(id) = program.frame.input_schema {
+        let validator = &program.schema(id).validator;
+        let violations = schema::violations(validator, &start.input, schema::VIOLATIONS_MAX);
         if !violations.is_empty() {
             return Err(StartError::InvalidInput(violations));
         }
@@ -167,6 +176,7 @@ async fn started(
         parent,
         tenant: start.tenant,
         created_by: start.created_by,
+        rerun_of: start.rerun_of,
     };
     let birth = Birth::new(shared, created, program);
     birth.commit(shared, key).await
@@ -182,8 +192,8 @@ struct Birth {
 
 impl Birth {
     fn new(shared: &Shared, created: Created, program: Arc<crate::definition::graph::Program>) -> Self {
-        let id = shared.new_id();
         let moment = shared.moment();
+        let id = shared.new_id(moment.now);
         let summary = store::summary_of(id, &created, moment.now);
         let mut state = State::new(id);
         let first = Stamped { seq: 1, at: moment.now, record: Record::Created(Box::new(created)) };
@@ -196,7 +206,7 @@ impl Birth {
     async fn commit(mut self, shared: &Arc<Shared>, key: Option<Key>) -> Result<Started, StartError> {
         let batch = self.batch(key.as_ref());
         let id = self.summary.id;
-        let mut lifecycle = Lifecycle::new(id);
+        let mut lifecycle = Lifecycle::new(id, &Arc::new(self.summary.whose()));
         lifecycle.prepare(&State::new(id), shared.mail.wants_outgoing());
         let told = lifecycle.take(&self.program, &self.records);
         // Known before it is durable, so that nobody who sees the row finds no owner; taken back where it fails.
@@ -213,7 +223,7 @@ impl Birth {
             shared.ends.count(end);
             retire(shared, &live);
         }
-        publish(shared, id, &self.records);
+        publish(shared, &live, &self.records);
         if self.state.end().is_none() {
             live.fill(&mut self.summary);
             Runner::new(shared.clone(), live, self.state, inbox).telling(lifecycle).spawn(None);
@@ -225,8 +235,8 @@ impl Birth {
         let summary = &mut self.summary;
         let id = summary.id;
         let mut batch = store::append(Batch::default(), id, &self.records);
-        if let Some(service) = &summary.service {
-            batch = batch.put(keys::by_service(service, id), Bytes::new());
+        if let Some(first) = summary.parent.as_ref().filter(|parent| parent.task.starts_with(FOLLOW_UPS)) {
+            batch = batch.put(keys::follow_up(first.instance, id), Bytes::new());
         }
         if let Some(key) = key {
             let start = StartRow { instance: id, request: key.request.clone() };
@@ -234,13 +244,10 @@ impl Birth {
             batch = batch.expect(Expectation::Absent(place.clone())).put(place, row::encode(&start));
         }
         match store::end_in(&self.records) {
-            Some((end, at)) => {
-                store::end_summary(summary, end, at);
-                batch = batch.put(keys::by_end(summary.status.as_str(), id), Bytes::new());
-            }
+            Some((end, at)) => store::end_summary(summary, end, at),
             None => batch = batch.put(keys::active(id), Bytes::new()),
         }
-        batch.put(keys::instance(id), row::encode(summary))
+        index::moved(batch, &[], summary).put(keys::instance(id), row::encode(summary))
     }
 }
 
@@ -277,7 +284,11 @@ impl Key {
             Some(service) => serde_json::json!([service]),
             None => serde_json::json!([start.pack, start.version, start.workflow]),
         };
-        let asked = serde_json::json!([what, start.name, sorted(&start.input)]);
+        let input = given(start.asked.as_ref().unwrap_or(&start.input).clone());
+        let mut asked = serde_json::json!([what, start.name, sorted(&input)]);
+        if let (Some(again), Json::Array(asked)) = (start.rerun_of, &mut asked) {
+            asked.push(serde_json::json!({ "rerunOf": again }));
+        }
         let request = hex::encode(Sha256::digest(asked.to_string()));
         let hash = match start.tenant.is_standard() {
             true => Sha256::digest(key),

@@ -1,12 +1,17 @@
 //! The rows of an instance: how a turn's records become one batch, and how they are read back.
 
-use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
 
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Map;
+
+use super::index;
 use super::view::{InstanceSummary, LogLine, Status};
-use crate::journal::{Batch, Expectation, Journal, Scan, StoreError, keys, row};
+use crate::journal::{Batch, Expectation, Journal, Key, Scan, StoreError, keys, row};
 use crate::machine::record::{ActivationId, Created, End, Record, Stamped};
 use crate::machine::state::Errand;
-use crate::model::InstanceId;
+use crate::model::{InstanceId, Json};
 
 /// So many rows are read at a time: a row is one append, usually under a few KiB.
 const ROWS_AT_ONCE: usize = 256;
@@ -32,6 +37,7 @@ pub(super) fn summary_of(id: InstanceId, created: &Created, at: jiff::Timestamp)
         parent: created.parent.clone(),
         tenant: created.tenant.clone(),
         created_by: created.created_by.clone(),
+        rerun_of: created.rerun_of,
         status: Status::Running,
         cancelling: false,
         created_at: at,
@@ -85,11 +91,10 @@ pub(super) fn add_log(batch: Batch, id: InstanceId, errand: Errand, lines: &[Log
     batch.put(keys::log(id, activation, errand.attempt, errand.probe), row::encode(&lines))
 }
 
-/// Adds the rows that change when an instance ends.
-pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
-    batch
+/// Adds the rows that change when an instance ends. `before` is its index until then.
+pub(super) fn add_end(batch: Batch, before: &[Key], summary: &InstanceSummary) -> Batch {
+    index::moved(batch, before, summary)
         .put(keys::instance(summary.id), row::encode(summary))
-        .put(keys::by_end(summary.status.as_str(), summary.id), Bytes::new())
         .delete(keys::active(summary.id))
         .delete(keys::snapshot(summary.id))
 }
@@ -97,6 +102,69 @@ pub(super) fn add_end(batch: Batch, summary: &InstanceSummary) -> Batch {
 /// An instance's stored summary.
 pub(super) fn summary(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
     journal.get(&keys::instance(id))?.map(|bytes| row::decode(&bytes)).transpose()
+}
+
+/// An instance's stored summary without its input and output.
+pub(super) fn brief(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
+    let stored = journal.get(&keys::instance(id))?;
+    Ok(stored.map(|bytes| row::decode::<Brief>(&bytes)).transpose()?.map(|Brief(summary)| summary))
+}
+
+/// A summary whose large members were passed over while it was read.
+pub(super) struct Brief(pub(super) InstanceSummary);
+
+impl<'de> Deserialize<'de> for Brief {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = deserializer.deserialize_map(BriefVisitor)?;
+        serde_json::from_value(members.into()).map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct BriefVisitor;
+
+impl<'de> Visitor<'de> for BriefVisitor {
+    type Value = Map<String, Json>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a summary")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut summary: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::from_iter([("input".to_owned(), Json::Null)]);
+        while let Some(name) = summary.next_key::<String>()? {
+            match name.as_str() {
+                "input" | "output" => drop(summary.next_value::<IgnoredAny>()?),
+                _ => drop(members.insert(name, summary.next_value()?)),
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// The context that an instance's tasks have exported last; nothing when none has.
+pub(super) fn context(journal: &dyn Journal, id: InstanceId) -> Result<Option<Arc<Json>>, StoreError> {
+    let mut after = None;
+    loop {
+        let scan = Scan { prefix: keys::history(id), after, reverse: true, limit: ROWS_AT_ONCE };
+        let rows = journal.scan(scan)?;
+        for row in &rows {
+            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
+            if let Some(context) = records.into_iter().rev().find_map(|record| exported(record.record)) {
+                return Ok(Some(context));
+            }
+        }
+        match rows.last() {
+            Some(last) if rows.len() == ROWS_AT_ONCE => after = Some(last.key.clone()),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn exported(record: Record) -> Option<Arc<Json>> {
+    match record {
+        Record::Left { context, .. } | Record::Handled { context, .. } => context,
+        _ => None,
+    }
 }
 
 /// Shows the records after `after` (0: all) one by one, in order, until `show` wants no more.

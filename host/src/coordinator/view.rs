@@ -1,9 +1,12 @@
 //! What the coordinator tells about instances: the shapes that the API serves.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ownership::Ownership;
 use super::perform::{LogLevel, Measure};
 use crate::machine::record::{Parent, Stamped};
 use crate::model::{ErrorObject, InstanceId, Json, PackName, ServiceName, TenantName, WorkflowName};
@@ -29,6 +32,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Running, Self::Waiting, Self::Suspended, Self::Cancelled, Self::Faulted, Self::Completed];
+
+    /// The status of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
     /// Whether nothing more can happen.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Cancelled | Self::Faulted | Self::Completed)
@@ -83,6 +95,10 @@ pub struct InstanceSummary {
     /// Who started it; absent where nobody in particular did, such as a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+    /// The instance that this one runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub rerun_of: Option<InstanceId>,
     /// Where it stands.
     pub status: Status,
     /// Whether cancelling was asked for and is under way.
@@ -112,6 +128,13 @@ pub struct InstanceSummary {
     /// Why it is not moving, while it is not: what it waits for, in a sentence. Never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+}
+
+impl InstanceSummary {
+    /// Whose it is.
+    pub fn whose(&self) -> Ownership {
+        Ownership { tenant: self.tenant.clone(), created_by: self.created_by.clone(), service: self.service.clone() }
+    }
 }
 
 /// One activation of a task.
@@ -249,18 +272,36 @@ pub enum Event {
     },
 }
 
-/// Which instances to list.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Which instances to list, in which order. What is `None` or empty does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct InstanceFilter {
-    /// Only with this status.
-    pub status: Option<Status>,
+    /// Only of this tenant.
+    pub tenant: TenantName,
+    /// Only with one of these statuses.
+    pub status: Vec<Status>,
     /// Only of this service.
     pub service: Option<ServiceName>,
-    /// Only of this workflow.
+    /// Only of one of these services.
+    pub services: Option<BTreeSet<ServiceName>>,
+    /// Only of a workflow of this pack.
+    pub pack: Option<PackName>,
+    /// Only of the workflow of this name.
     pub workflow: Option<WorkflowName>,
+    /// Only started by this subject.
+    pub created_by: Option<String>,
+    /// Only created at this time or later.
+    pub created_after: Option<Timestamp>,
+    /// Only created before this time.
+    pub created_before: Option<Timestamp>,
+    /// Only with this text in its name, in any case, or at the beginning of its identifier.
+    pub search: Option<String>,
+    /// The oldest first, and not the newest.
+    pub oldest_first: bool,
+    /// Without inputs and outputs, which are `null` and absent then: a page stays small and quick to read.
+    pub brief: bool,
 }
 
-/// One page of a listing, newest first.
+/// One page of a listing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// The items.

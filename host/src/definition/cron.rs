@@ -13,29 +13,33 @@ const DAYS_MAX: usize = 8 * 366 + 1;
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-/// The first time after `after` at which the expression fires; nothing where there is none, such as on 30 February.
+/// The first time after `after` at which the expression fires in UTC; nothing where there is none, such as on 30 February.
 ///
 /// # Errors
 /// The text is no cron expression; the error says what would be.
 pub fn next(text: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
+    next_in(text, after, &TimeZone::UTC)
+}
+
+/// The same by the clocks of a zone. A time that is left out when clocks are set forward is moved by as much. When they
+/// are set back, an expression for every hour fires through both passes of the hour, any other one in the first only.
+///
+/// # Errors
+/// As [`next`].
+pub fn next_in(text: &str, after: Timestamp, zone: &TimeZone) -> Result<Option<Timestamp>, String> {
     let cron = Cron::read(text)?;
-    let zone = TimeZone::UTC;
-    // The next whole minute is the first that may fire.
-    let Ok(start) = Timestamp::from_second((after.as_second().div_euclid(60) + 1) * 60) else { return Ok(None) };
-    let start = zone.to_datetime(start);
-    let mut date = start.date();
-    let mut from = (start.hour(), start.minute());
-    for _ in 0..DAYS_MAX {
-        if cron.has_day(date)
-            && let Some((hour, minute)) = cron.time_from(from)
-        {
-            let due = date.to_datetime(Time::constant(hour, minute, 0, 0));
-            return Ok(zone.to_timestamp(due).ok());
-        }
-        let Ok(tomorrow) = date.checked_add(1.day()) else { return Ok(None) };
-        (date, from) = (tomorrow, (0, 0));
+    let found = cron.first_after(after, zone);
+    if !cron.hourly {
+        return Ok(found);
     }
-    Ok(None)
+    // Where clocks are set back in between, the times of the second pass read as if they were past.
+    let changed = zone.following(after).next().map(|transition| transition.timestamp());
+    let changed = changed.filter(|changed| found.is_none_or(|found| *changed < found));
+    let again = changed.and_then(|changed| {
+        let before = Timestamp::from_second(changed.as_second() - 1).ok()?;
+        cron.first_after(before, zone)
+    });
+    Ok([found, again].into_iter().flatten().min())
 }
 
 /// An expression, each field as a set of bits.
@@ -47,6 +51,8 @@ struct Cron {
     weekdays: u64,
     /// Whether a day has to fit both day fields: one of them begins with `*`.
     both: bool,
+    /// Whether the hours begin with `*`.
+    hourly: bool,
 }
 
 impl Cron {
@@ -69,7 +75,30 @@ impl Cron {
             months: Field { name: "month", low: 1, high: 12, names: &MONTHS }.read(months)?,
             weekdays: week,
             both: days.starts_with('*') || weekdays.starts_with('*'),
+            hourly: hours.starts_with('*'),
         })
+    }
+
+    /// The first fire after a time, by the clocks of a zone.
+    fn first_after(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        // The next whole minute is the first that may fire.
+        let start = Timestamp::from_second((after.as_second().div_euclid(60) + 1) * 60).ok()?;
+        let start = zone.to_datetime(start);
+        let (mut date, mut from) = (start.date(), (start.hour(), start.minute()));
+        for _ in 0..DAYS_MAX {
+            while let Some((hour, minute)) = self.time_from(from).filter(|_| self.has_day(date)) {
+                let due = zone.to_ambiguous_timestamp(date.to_datetime(Time::constant(hour, minute, 0, 0)));
+                let passes = [due.clone().compatible().ok(), due.later().ok().filter(|_| self.hourly)];
+                if let Some(found) = passes.into_iter().flatten().find(|found| *found > after) {
+                    return Some(found);
+                }
+                // One minute of at most the hour that is repeated; a day has 1,440 of them.
+                let Some(later) = minute_after(hour, minute) else { break };
+                from = later;
+            }
+            (date, from) = (date.checked_add(1.day()).ok()?, (0, 0));
+        }
+        None
     }
 
     fn has_day(&self, date: Date) -> bool {
@@ -84,6 +113,14 @@ impl Cron {
             let first = if hour == from_hour { from_minute } else { 0 };
             (first..60).find(|minute| has(self.minutes, *minute)).map(|minute| (hour, minute))
         })
+    }
+}
+
+fn minute_after(hour: i8, minute: i8) -> Option<(i8, i8)> {
+    match (hour, minute) {
+        (23, 59) => None,
+        (hour, 59) => Some((hour + 1, 0)),
+        (hour, minute) => Some((hour, minute + 1)),
     }
 }
 
@@ -174,6 +211,30 @@ mod tests {
         check("0 0 13 * fri", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
         check("0 0 13 * fri", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z");
         check("0 0 */2 * fri", "2026-01-01T00:00:00Z", "2026-01-09T00:00:00Z");
+    }
+
+    #[test]
+    fn the_clocks_of_a_zone_decide_also_when_they_are_changed() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let check = |text: &str, after: &str, expected: &str| {
+            let found = next_in(text, after.parse().unwrap(), &zone).unwrap().unwrap();
+            assert_eq!(found.to_string(), expected, "{text} after {after}");
+        };
+        check("0 6 * * *", "2026-01-01T12:00:00Z", "2026-01-02T05:00:00Z");
+        check("0 6 * * *", "2026-07-01T12:00:00Z", "2026-07-02T04:00:00Z");
+        // Set forward on 29 March from 2 to 3 o'clock: what is left out comes as much later, once.
+        check("30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-29T01:30:00Z");
+        check("30 2 * * *", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z");
+        check("*/30 * * * *", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z");
+        check("*/30 * * * *", "2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z");
+        // Set back on 25 October from 3 to 2 o'clock: once a day stays once, every half hour stays every half hour.
+        check("30 2 * * *", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z");
+        check("30 2 * * *", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z");
+        check("30 2 * * *", "2026-10-25T01:10:00Z", "2026-10-26T01:30:00Z");
+        for (after, expected) in [("00:00", "00:30"), ("00:30", "01:00"), ("01:00", "01:30"), ("01:30", "02:00")] {
+            let day = |time: &str| format!("2026-10-25T{time}:00Z");
+            check("*/30 * * * *", &day(after), &day(expected));
+        }
     }
 
     #[test]

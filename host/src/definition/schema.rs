@@ -19,6 +19,22 @@ pub fn compile(schema: &Json) -> Result<Validator, SchemaError> {
     jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex()).build(schema).map_err(refused)
 }
 
+/// So many violations are told where somebody waits for the answer: a form with everything wrong in it.
+pub const VIOLATIONS_MAX: usize = 100;
+
+/// So many characters of one violation are told: it may quote the whole value.
+const VIOLATION_CHARS_MAX: usize = 300;
+
+/// What is wrong with a value, one sentence each, at most `max`, none longer than 300 characters.
+pub fn violations(validator: &Validator, value: &Json, max: usize) -> Vec<String> {
+    let sentence = |error: jsonschema::ValidationError<'_>| {
+        let place = error.instance_path().to_string();
+        let place = if place.is_empty() { "/" } else { &place };
+        format!("`{place}`: {error}").chars().take(VIOLATION_CHARS_MAX).collect()
+    };
+    validator.iter_errors(value).take(max).map(sentence).collect()
+}
+
 /// Why a schema is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

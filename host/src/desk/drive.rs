@@ -26,7 +26,7 @@ use crate::definition::graph::Program;
 use crate::journal::Journal;
 use crate::journal::faulty::{Crash, CrashJournal};
 use crate::machine::record::{Record, Stamped};
-use crate::model::{InstanceId, Json, standard};
+use crate::model::{InstanceId, Json, TenantName, standard};
 
 /// A run that makes more records than this goes round in circles; its journal is held in memory.
 const RECORDS_MAX: u64 = 1_000_000;
@@ -365,7 +365,7 @@ impl Run<'_> {
         let event = with_instance(&event, &self.id.to_string());
         let event = CloudEvent::structured(completed(event, number))
             .map_err(|reason| format!("event {number} is no CloudEvent: {reason}"))?;
-        self.coordinator.take_events(vec![event]).await.map_err(|error| error.to_string())?;
+        self.coordinator.take_events(&TenantName::standard(), vec![event]).await.map_err(|error| error.to_string())?;
         self.work.events.confirmed();
         Ok(())
     }

@@ -154,6 +154,8 @@ pub async fn run(plan: Plan) -> Result<Outcome, Vec<Diagnostic>> {
         idempotency_key: None,
         tenant: TenantName::standard(),
         created_by: None,
+        rerun_of: None,
+        asked: None,
     };
     let work = drive::Work {
         start,

@@ -19,8 +19,8 @@ use crate::coordinator::{Sandboxed, caller};
 use crate::definition::{Diagnostic, Severity};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
-use crate::model::{ConnectionName, PackName, SecretName};
-use crate::notification::Notifications;
+use crate::model::{ConnectionName, PackName, SecretName, TenantName};
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::pack::catalog::{InstallError, Pack};
 use crate::pack::grants::Grants;
@@ -31,7 +31,7 @@ pub struct Packs {
     pub catalog: Arc<Catalog>,
     connections: Arc<Connections>,
     secrets: SecretStore,
-    notifications: Arc<Notifications>,
+    notifications: Arc<AllNotifications>,
     tools: Arc<Tools>,
     _folder: tempfile::TempDir,
 }
@@ -62,7 +62,7 @@ impl Packs {
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &folder.path().join("key")).map_err(text)?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(text)?;
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).map_err(text)?;
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).map_err(text)?;
         let (sandbox, evaluator) = (tools.sandbox.clone(), tools.evaluator.clone());
         let catalog = Catalog::open(journal, &folder.path().join("packs"), sandbox, evaluator).map_err(text)?;
         let packs = Self { catalog, connections, secrets, notifications, tools, _folder: folder };
@@ -85,31 +85,36 @@ impl Packs {
             sandbox: self.tools.sandbox.clone(),
             caller: caller(Arc::new(SystemClock))?,
         };
-        let names = self.connections.list().into_iter().map(|(name, _)| name);
+        let tenant = TenantName::standard();
+        let names = self.connections.list(&tenant).into_iter().map(|(name, _)| name);
         let ways = given.ways.clone();
         let allowed = Allowed {
             // The pack of each call takes its place.
             pack: PackName::parse("desk").expect("a fixed text that fits the rule"),
-            connections: names.filter_map(|name| Some((name.clone(), self.connections.client(&name)?))).collect(),
+            connections: names
+                .filter_map(|name| Some((name.clone(), self.connections.client(&tenant, &name)?)))
+                .collect(),
             hosts: Arc::new(move |url| ways.reach(url)),
             secrets: given.secrets.keys().map(|name| (name.clone(), name.clone())).collect(),
-            secret_store: Some(self.secrets.clone()),
+            secret_store: Some(self.secrets.of(&tenant)),
+            tenant: tenant.clone(),
         };
         Ok(Performer { rooms, ways: given.ways.clone(), allowed })
     }
 
     /// Stores secrets and makes connections of the mapped names.
     async fn give(&self, given: &Given) -> Result<(), String> {
+        let tenant = TenantName::standard();
         for (name, value) in &given.secrets {
-            self.secrets.put(name, value).await.map_err(text)?;
+            self.secrets.of(&tenant).put(name, value).await.map_err(text)?;
         }
         for (name, url) in &given.ways.mapped {
             // A host with a dot is no connection's name.
             let Ok(name) = ConnectionName::parse(name) else { continue };
-            self.connections.put(&name, connection(url)?).await.map_err(text)?;
+            self.connections.put(&tenant, &name, connection(url)?).await.map_err(text)?;
         }
         for (name, declared) in &given.connections {
-            let put = self.connections.put(name, declared.clone()).await;
+            let put = self.connections.put(&tenant, name, declared.clone()).await;
             put.map_err(|error| format!("take the connection `{name}`: {error}"))?;
         }
         Ok(())
@@ -149,7 +154,7 @@ impl Packs {
 
     async fn grant(&self, pack: &Pack, given: &Given) -> Result<(), String> {
         let manifest = &pack.manifest;
-        let is_mapped = |name: &&ConnectionName| self.connections.get(name).is_some();
+        let is_mapped = |name: &&ConnectionName| self.connections.get(&TenantName::standard(), name).is_some();
         let is_given = |name: &&SecretName| given.secrets.contains_key(*name);
         let itself = |name: &ConnectionName| (name.clone(), name.clone());
         let hosts = manifest.actions.values().flat_map(|action| &action.uses.hosts);
@@ -158,7 +163,7 @@ impl Packs {
             secrets: manifest.secrets.keys().filter(is_given).map(|name| (name.clone(), name.clone())).collect(),
             hosts: hosts.filter(|host| given.ways.allowed.contains(host)).cloned().collect(),
         };
-        self.catalog.put_grants(&manifest.name, grants).await.map_err(text)
+        self.catalog.put_grants(&TenantName::standard(), &manifest.name, grants).await.map_err(text)
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::figures::Figures;
-use super::peer::Peer;
 use super::service_manager::Handed;
 use super::tls::{self, Tls, TlsError};
 use super::unix::UnixSocket;
+use super::visitor::Visitor;
 
 /// Bytes in both directions.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -210,15 +210,15 @@ impl Accepted {
     ///
     /// # Errors
     /// The handshake failed.
-    pub async fn open(self, figures: &Figures) -> io::Result<(Box<dyn Stream>, Peer)> {
+    pub async fn open(self, figures: &Figures) -> io::Result<(Box<dyn Stream>, Visitor)> {
         match self {
-            Self::Unix(stream) => Ok((Box::new(stream), Peer::unix())),
-            Self::Tcp { stream, address, tls: None } => Ok((Box::new(stream), Peer::at(address))),
+            Self::Unix(stream) => Ok((Box::new(stream), Visitor::unix())),
+            Self::Tcp { stream, address, tls: None } => Ok((Box::new(stream), Visitor::at(address))),
             Self::Tcp { stream, address, tls: Some(tls) } => {
                 let stream = tls.accept(stream).await.inspect_err(|_| figures.handshake_failed())?;
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
-                let peer = Peer { address: Some(address), encrypted: true, certificate };
-                Ok((Box::new(stream), peer))
+                let visitor = Visitor { address: Some(address), encrypted: true, certificate };
+                Ok((Box::new(stream), visitor))
             }
         }
     }

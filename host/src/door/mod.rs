@@ -4,12 +4,12 @@
 pub mod certificate;
 pub mod figures;
 pub mod listener;
-pub mod peer;
 pub mod renewal;
 pub mod service_manager;
 pub mod tls;
 pub mod unix;
+pub mod visitor;
 
 pub use figures::Figures;
 pub use listener::{Accepted, Doors, Listener, Stream};
-pub use peer::Peer;
+pub use visitor::Visitor;

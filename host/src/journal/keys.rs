@@ -7,8 +7,9 @@
 //! | `r` | instance id, first seq (8 bytes, big-endian) | the records of one append |
 //! | `n` | instance id | the newest snapshot of its state; may be thrown away at any time |
 //! | `a` | instance id | empty: the instance has not ended |
-//! | `x` | service name, NUL, instance id | empty: index by service |
-//! | `e` | final status, NUL, instance id | empty: index by final status |
+//! | `j` | digest of tenant and property (16 bytes), instance id | empty: the instance has this property |
+//! | `x` | service name, NUL, instance id | of a former time: index by service |
+//! | `e` | final status, NUL, instance id | of a former time: index by final status |
 //! | `l` | instance id, activation (8 bytes), attempt (4 bytes), 0 run or 1 probe | what the attempt logged |
 //! | `k` | SHA-256 of the caller's idempotency key | the start it made |
 //! | `p` | pack name, NUL, version | an installed pack |
@@ -16,6 +17,10 @@
 //! | `c` | connection name | a connection |
 //! | `v` | secret name | a secret, encrypted |
 //! | `g` | pack name | a pack's grants |
+//! | `y` | `c`, tenant, NUL, connection name | a connection of a tenant that is not `default` |
+//! | `y` | `v`, tenant, NUL, secret name | a secret of such a tenant, encrypted |
+//! | `y` | `g`, tenant, NUL, pack name | such a tenant's grants to a pack |
+//! | `y` | `u`, tenant, NUL, a key `u` | a row of such a tenant's notifications |
 //! | `m` | setting | a setting of the store itself, such as its format |
 //! | `q` | event number (8 bytes, big-endian) | an event of the inbox |
 //! | `d` | SHA-256 of an event's source and id | the event's number, so that a duplicate is known |
@@ -23,15 +28,35 @@
 //! | `o` | number of the outbox (8 bytes, big-endian) | an event on its way to the sinks |
 //! | `w` | SHA-256 of a sink's URL | the number up to which the sink has everything |
 //! | `t` | pack name, NUL, workflow name | how far a workflow's schedule is |
+//! | `y` | `s`, tenant, NUL, service name | a service made over the interface |
+//! | `y` | `o`, tenant, NUL, service name | empty: this pack's service is switched off in the tenant |
+//! | `y` | `t`, tenant, NUL, schedule name | a schedule made over the interface, and how far it is |
+//! | `y` | `p`, pack name, NUL, workflow name | empty: this workflow's own schedule is switched off |
+//! | `y` | `f`, instance id, instance id | empty: the second was ordered because the first recommended it |
 //! | `u` | `n`, number (8 bytes, big-endian) | a notification |
 //! | `u` | `i`, notification id (16 bytes) | the notification's number |
 //! | `u` | `s`, SHA-256 of scope, origin and recipients | the id of the notification of this scope |
 //! | `u` | `r`, notification id, user | what a user did with it: read, saved |
 //! | `u` | `k`, SHA-256 of a deduplication key | what was told under it |
 //! | `u` | `t`, milliseconds (8 bytes, big-endian), SHA-256 of the key | empty: when the key was used first |
+//! | `f` | `k`, SHA-256 of caller and idempotency key | the answer that the first request got |
+//! | `f` | `t`, milliseconds (8 bytes, big-endian), that SHA-256 | empty: when that was |
+//! | `I` | `t`, tenant | a tenant |
+//! | `I` | `k`, tenant, NUL, token name | an API token, without the token itself |
+//! | `I` | `u`, tenant, NUL, token name | when the token was used last |
+//! | `I` | `a`, number (8 bytes, big-endian) | an entry of the audit log |
+//! | `I` | `h` | the head of the audit log, signed |
+//! | `I` | `c` | where the audit log was cut, signed |
+
+use sha2::{Digest as _, Sha256};
 
 use super::Key;
-use crate::model::{ConnectionName, InstanceId, PackName, SecretName, ServiceName, WorkflowName};
+use crate::model::{
+    ConnectionName, InstanceId, PackName, ScheduleName, SecretName, ServiceName, TenantName, TokenName, WorkflowName,
+};
+
+/// Bytes of a property's digest: enough that no two properties are ever the same, and half of the key.
+const PROPERTY_BYTES: usize = 16;
 
 fn key(kind: u8, parts: &[&[u8]]) -> Key {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -87,24 +112,26 @@ pub fn logs(id: InstanceId) -> Key {
     key(b'l', &[id.0.as_bytes()])
 }
 
-/// The index entry of an instance under its service.
-pub fn by_service(service: &ServiceName, id: InstanceId) -> Key {
+/// All entries of instances of a tenant that have a property: `property` and `value` say which.
+pub fn having(tenant: &TenantName, property: &str, value: &str) -> Key {
+    // A NUL is in no tenant and no property, so that the parts never run into each other.
+    let digest = Sha256::digest(format!("{tenant}\0{property}\0{value}"));
+    key(b'j', &[&digest[..PROPERTY_BYTES]])
+}
+
+/// The entry of an instance below [`having`].
+pub fn entry(having: &Key, id: InstanceId) -> Key {
+    [&having[..], id.0.as_bytes()].concat()
+}
+
+/// The entry of an instance in a former index by service.
+pub fn former_by_service(service: &ServiceName, id: InstanceId) -> Key {
     key(b'x', &[service.as_str().as_bytes(), &[0], id.0.as_bytes()])
 }
 
-/// All instances of a service.
-pub fn of_service(service: &ServiceName) -> Key {
-    key(b'x', &[service.as_str().as_bytes(), &[0]])
-}
-
-/// The index entry of an ended instance under its final status.
-pub fn by_end(status: &str, id: InstanceId) -> Key {
+/// The entry of an instance in a former index by final status.
+pub fn former_by_end(status: &str, id: InstanceId) -> Key {
     key(b'e', &[status.as_bytes(), &[0], id.0.as_bytes()])
-}
-
-/// All instances that ended with a status.
-pub fn ended_with(status: &str) -> Key {
-    key(b'e', &[status.as_bytes(), &[0]])
 }
 
 /// The start made under an idempotency key.
@@ -137,34 +164,67 @@ pub fn services() -> Key {
     key(b's', &[])
 }
 
-/// A connection.
-pub fn connection(name: &ConnectionName) -> Key {
-    key(b'c', &[name.as_str().as_bytes()])
+/// A row that belongs to a tenant: that of `default` has the key which all had before there were tenants.
+fn owned(kind: u8, tenant: &TenantName, name: &str) -> Key {
+    match tenant.is_standard() {
+        true => key(kind, &[name.as_bytes()]),
+        false => [of_tenant(kind, tenant), name.as_bytes().to_vec()].concat(),
+    }
 }
 
-/// All connections.
-pub fn connections() -> Key {
-    key(b'c', &[])
+fn all_owned(kind: u8, tenant: &TenantName) -> Key {
+    if tenant.is_standard() { key(kind, &[]) } else { of_tenant(kind, tenant) }
+}
+
+fn of_tenant(kind: u8, tenant: &TenantName) -> Key {
+    key(b'y', &[&[kind], tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The tenant and the name in a key of [`connections`], [`secrets`] or [`all_grants`], or of their rows of other
+/// tenants.
+pub fn owner_and_name(key: &[u8]) -> Option<(TenantName, &str)> {
+    match key.split_first()? {
+        (b'y', rest) => {
+            let (tenant, name) = std::str::from_utf8(rest.get(1..)?).ok()?.split_once('\0')?;
+            Some((TenantName::parse(tenant).ok()?, name))
+        }
+        (_, name) => Some((TenantName::standard(), std::str::from_utf8(name).ok()?)),
+    }
+}
+
+/// A connection.
+pub fn connection(tenant: &TenantName, name: &ConnectionName) -> Key {
+    owned(b'c', tenant, name.as_str())
+}
+
+/// All connections of the tenant `default`, and all of the other tenants.
+pub fn connections() -> [Key; 2] {
+    [key(b'c', &[]), key(b'y', &[b"c"])]
 }
 
 /// A secret.
-pub fn secret(name: &SecretName) -> Key {
-    key(b'v', &[name.as_str().as_bytes()])
+pub fn secret(tenant: &TenantName, name: &SecretName) -> Key {
+    owned(b'v', tenant, name.as_str())
 }
 
-/// All secrets.
-pub fn secrets() -> Key {
-    key(b'v', &[])
+/// All secrets of a tenant.
+pub fn secrets(tenant: &TenantName) -> Key {
+    all_owned(b'v', tenant)
 }
 
-/// A pack's grants.
-pub fn grants(pack: &PackName) -> Key {
-    key(b'g', &[pack.as_str().as_bytes()])
+/// A tenant's grants to a pack.
+pub fn grants(tenant: &TenantName, pack: &PackName) -> Key {
+    owned(b'g', tenant, pack.as_str())
 }
 
-/// All grants.
-pub fn all_grants() -> Key {
-    key(b'g', &[])
+/// All grants of the tenant `default`, and all of the other tenants.
+pub fn all_grants() -> [Key; 2] {
+    [key(b'g', &[]), key(b'y', &[b"g"])]
+}
+
+/// What all keys of a tenant's notifications begin with, before the keys below: nothing for `default`.
+pub fn notifications_of(tenant: &TenantName) -> Key {
+    if tenant.is_standard() { Key::new() } else { of_tenant(b'u', tenant) }
 }
 
 /// A setting of the store itself.
@@ -225,6 +285,83 @@ pub fn schedule(pack: &PackName, workflow: &WorkflowName) -> Key {
 /// All schedules.
 pub fn schedules() -> Key {
     key(b't', &[])
+}
+
+/// A service that a tenant made.
+pub fn own_service(tenant: &TenantName, name: &ServiceName) -> Key {
+    key(b'y', &[b"s", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// The services that a tenant made.
+pub fn own_services(tenant: &TenantName) -> Key {
+    key(b'y', &[b"s", tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The mark of a pack's service that a tenant switched off.
+pub fn service_off(tenant: &TenantName, name: &ServiceName) -> Key {
+    key(b'y', &[b"o", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// A schedule that a tenant made.
+pub fn own_schedule(tenant: &TenantName, name: &ScheduleName) -> Key {
+    key(b'y', &[b"t", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// The schedules that a tenant made.
+pub fn own_schedules(tenant: &TenantName) -> Key {
+    key(b'y', &[b"t", tenant.as_str().as_bytes(), &[0]])
+}
+
+/// The schedules that all tenants made.
+pub fn all_own_schedules() -> Key {
+    key(b'y', &[b"t"])
+}
+
+/// The mark of a workflow whose own schedule is switched off.
+pub fn schedule_off(pack: &PackName, workflow: &WorkflowName) -> Key {
+    key(b'y', &[b"p", pack.as_str().as_bytes(), &[0], workflow.as_str().as_bytes()])
+}
+
+/// The marks of all workflows whose own schedules are switched off.
+pub fn schedules_off() -> Key {
+    key(b'y', &[b"p"])
+}
+
+/// The pack and the workflow in a key of [`schedule`] or [`schedule_off`], its kind left out.
+pub fn place_of(parts: &[u8]) -> Option<(PackName, WorkflowName)> {
+    let (pack, workflow) = std::str::from_utf8(parts).ok()?.split_once('\0')?;
+    Some((PackName::parse(pack).ok()?, WorkflowName::parse(workflow).ok()?))
+}
+
+/// That one instance was ordered because another one recommended it.
+pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
+    key(b'y', &[b"f", first.0.as_bytes(), then.0.as_bytes()])
+}
+
+/// What was ordered because an instance recommended it.
+pub fn follow_ups(first: InstanceId) -> Key {
+    key(b'y', &[b"f", first.0.as_bytes()])
+}
+
+/// The answer that was given under an idempotency key.
+pub fn replay(sha256: &[u8; 32]) -> Key {
+    key(b'f', &[b"k", sha256])
+}
+
+/// When that answer was given.
+pub fn replay_age(millis: u64, sha256: &[u8; 32]) -> Key {
+    key(b'f', &[b"t", &millis.to_be_bytes(), sha256])
+}
+
+/// When all such answers were given, the oldest first.
+pub fn replay_ages() -> Key {
+    key(b'f', &[b"t"])
+}
+
+/// The time and the hash of such a key.
+pub fn replay_of_age(key: &[u8]) -> Option<(u64, [u8; 32])> {
+    let (millis, hash) = key.strip_prefix(b"ft")?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*millis), hash.try_into().ok()?))
 }
 
 /// A notification.
@@ -288,4 +425,99 @@ pub fn number_of(key: &[u8]) -> Option<u64> {
 pub fn instance_of(key: &[u8]) -> Option<InstanceId> {
     let start = key.len().checked_sub(16)?;
     uuid::Uuid::from_slice(&key[start..]).ok().map(InstanceId)
+}
+
+/// A tenant.
+pub fn tenant(name: &TenantName) -> Key {
+    key(b'I', &[b"t", name.as_str().as_bytes()])
+}
+
+/// All tenants.
+pub fn tenants() -> Key {
+    key(b'I', &[b"t"])
+}
+
+/// An API token.
+pub fn token(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"k", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// All API tokens.
+pub fn tokens() -> Key {
+    key(b'I', &[b"k"])
+}
+
+/// When an API token was used last.
+pub fn token_use(tenant: &TenantName, name: &TokenName) -> Key {
+    key(b'I', &[b"u", tenant.as_str().as_bytes(), &[0], name.as_str().as_bytes()])
+}
+
+/// An entry of the audit log.
+pub fn audit_entry(number: u64) -> Key {
+    key(b'I', &[b"a", &number.to_be_bytes()])
+}
+
+/// The audit log, the oldest entry first.
+pub fn audit_entries() -> Key {
+    key(b'I', &[b"a"])
+}
+
+/// The head of the audit log.
+pub fn audit_head() -> Key {
+    key(b'I', &[b"h"])
+}
+
+/// Where the audit log was cut.
+pub fn audit_cut() -> Key {
+    key(b'I', &[b"c"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(text: &str) -> TenantName {
+        TenantName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn rows_of_the_tenant_default_have_the_keys_they_always_had() {
+        let standard = TenantName::standard();
+        let check = |key: Key, expected: &[u8]| assert_eq!(key, expected);
+        check(connection(&standard, &"a".parse().unwrap()), b"ca");
+        check(secret(&standard, &"a".parse().unwrap()), b"va");
+        check(secrets(&standard), b"v");
+        check(grants(&standard, &"a".parse().unwrap()), b"ga");
+        check(notifications_of(&standard), b"");
+        check(connection(&tenant("red"), &"a".parse().unwrap()), b"ycred\0a");
+        check(secret(&tenant("red"), &"a".parse().unwrap()), b"yvred\0a");
+        check(grants(&tenant("red"), &"a".parse().unwrap()), b"ygred\0a");
+        check(notifications_of(&tenant("red")), b"yured\0");
+    }
+
+    #[test]
+    fn a_key_says_whose_row_it_is() {
+        for owner in ["default", "red"] {
+            let key = connection(&tenant(owner), &"a-b".parse().unwrap());
+            assert_eq!(owner_and_name(&key), Some((tenant(owner), "a-b")));
+        }
+        for bad in [&b""[..], b"y", b"yc", b"ycred", b"yc\0a", b"c\xff"] {
+            assert_eq!(owner_and_name(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn properties_of_two_tenants_never_share_an_entry() {
+        let id = InstanceId(uuid::Uuid::max());
+        let red = having(&tenant("red"), "owner", "ann");
+        assert_eq!(instance_of(&entry(&red, id)), Some(id));
+        for other in [
+            having(&tenant("blue"), "owner", "ann"),
+            having(&tenant("red"), "owner", "anna"),
+            having(&tenant("red"), "service", "ann"),
+        ] {
+            assert_ne!(red, other);
+            assert_eq!(red.len(), other.len());
+        }
+    }
 }

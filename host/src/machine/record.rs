@@ -285,6 +285,9 @@ pub struct Created {
     /// Who started it, as [`crate::model::Principal::subject`]; absent: nobody in particular, such as a schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+    /// The instance that this one runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<crate::model::InstanceId>,
 }
 
 /// Who runs a child instance.

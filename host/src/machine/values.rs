@@ -12,13 +12,11 @@ use super::record::ActivationId;
 use super::state::{Activation, BlockStage, Body, State};
 use crate::definition::evaluate::{Bindings, Evaluate};
 use crate::definition::graph::{Duration, ExpressionId, NodeId, NodeKind, Program, Read, SchemaId, Template};
+use crate::definition::schema;
 use crate::model::{ErrorObject, Json, sealed, standard};
 
 /// So many violations of a schema are told; more would not help anybody.
 const VIOLATIONS_MAX: usize = 10;
-
-/// So many characters of one violation are told: it may quote the whole value.
-const VIOLATION_CHARS_MAX: usize = 300;
 
 /// What RFC 6570 leaves as it is in a simple expansion.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -287,12 +285,7 @@ fn date(at: Timestamp) -> Json {
     })
 }
 
-/// What is wrong with a value, one sentence each, at most ten, none longer than 300 characters.
+/// What is wrong with a value, one sentence each, at most ten.
 pub fn violations(validator: &jsonschema::Validator, value: &Json) -> Vec<String> {
-    let sentence = |error: jsonschema::ValidationError<'_>| {
-        let place = error.instance_path().to_string();
-        let place = if place.is_empty() { "/" } else { &place };
-        format!("`{place}`: {error}").chars().take(VIOLATION_CHARS_MAX).collect()
-    };
-    validator.iter_errors(value).take(VIOLATIONS_MAX).map(sentence).collect()
+    schema::violations(validator, value, VIOLATIONS_MAX)
 }

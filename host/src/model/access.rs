@@ -143,6 +143,19 @@ impl Principal {
         admin || (self.may(Permission::Order) && owner == Some(&self.subject))
     }
 
+    /// Whether an instance of this service, or of none, is among what she may see; [`Principal::sees`] goes by its owner.
+    pub fn admits(&self, service: Option<&ServiceName>) -> bool {
+        self.services.is_none() || service.is_some_and(|service| self.may_order(service))
+    }
+
+    /// Whether she may give somebody this role in her tenant: nobody gives what she has not, and roles for the whole
+    /// server come from its admins alone.
+    pub fn may_give(&self, role: Role) -> bool {
+        let server = self.roles.contains(&Role::ServerAdmin);
+        let own = matches!(role, Role::Viewer | Role::Operator | Role::Approver | Role::TenantAdmin);
+        server || (own && self.roles.contains(&Role::TenantAdmin))
+    }
+
     /// Whether she sees and may order this service.
     pub fn may_order(&self, service: &ServiceName) -> bool {
         self.services.as_ref().is_none_or(|services| services.contains(service))
@@ -167,6 +180,28 @@ mod tests {
         assert!(both.sees(Some("token:b")) && !both.steers(Some("token:b")) && both.steers(Some("token:a")));
         assert!(!somebody(&[Role::Viewer]).steers(Some("token:a")));
         assert!(somebody(&[Role::TenantAdmin]).steers(None));
+    }
+
+    #[test]
+    fn a_role_is_given_only_by_who_has_as_much() {
+        let check = |giver: &[Role], given: &[Role]| {
+            let giver = somebody(giver);
+            let may: Vec<Role> = Role::ALL.into_iter().filter(|role| giver.may_give(*role)).collect();
+            assert_eq!(may, given, "{giver:?}");
+        };
+        check(&[Role::ServerAdmin], &Role::ALL);
+        check(&[Role::TenantAdmin], &[Role::Viewer, Role::Operator, Role::Approver, Role::TenantAdmin]);
+        check(&[Role::Viewer, Role::Operator, Role::Approver, Role::PackAdmin], &[]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn whoever_is_held_to_services_sees_only_their_instances() {
+        let service = |name| ServiceName::parse(name).unwrap();
+        let held = Principal { services: Some(BTreeSet::from([service("a")])), ..somebody(&[Role::Operator]) };
+        assert!(held.admits(Some(&service("a"))) && held.may_order(&service("a")));
+        assert!(!held.admits(Some(&service("b"))) && !held.admits(None) && !held.may_order(&service("b")));
+        assert!(somebody(&[Role::Operator]).admits(None));
     }
 
     #[test]

@@ -9,8 +9,8 @@ mod success;
 pub use access::{Permission, Principal, Role};
 pub use failure::{ErrorObject, Failure, Problem, Reaction, standard};
 pub use name::{
-    ActionName, ComponentName, ConnectionName, Digest, InstanceId, NameError, PackName, SecretName, ServiceName,
-    TaskName, TenantName, WorkflowName,
+    ActionName, ComponentName, ConnectionName, Digest, InstanceId, NameError, PackName, ScheduleName, SecretName,
+    ServiceName, TaskName, TenantName, TokenName, WorkflowName,
 };
 pub use sealed::{is_sealed, sealed, unseal};
 pub use success::{OutsideResource, ResourceChange, Success};

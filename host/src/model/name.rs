@@ -103,6 +103,10 @@ name!(/// A stored secret's name.
     SecretName, "secret name", is_label, LABEL_RULE);
 name!(/// A tenant's name: who shares instances, connections, secrets, services and people.
     TenantName, "tenant name", is_label, LABEL_RULE);
+name!(/// A schedule's name, as whoever made it over the interface calls it.
+    ScheduleName, "schedule name", is_label, LABEL_RULE);
+name!(/// An API token's name within its tenant.
+    TokenName, "token name", is_label, LABEL_RULE);
 name!(/// A service's name as people read it, `volume provision`.
     ServiceName, "service name", is_text, TEXT_RULE);
 name!(/// A task's name within its list.

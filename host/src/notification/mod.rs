@@ -1,11 +1,13 @@
 //! Notifications that the server keeps for people: broadcasts, and those for users and groups. Each person's own marks
 //! (read, saved) stand beside them. What was told under a deduplication key is remembered here too, for every channel.
+//! Each tenant has its own (`tenants`); nothing else here knows of tenants.
 //!
-//! There are no accounts: a reader says who she is and which groups she is in. Nothing here sends anything.
+//! A reader says who she is and which groups she is in. Nothing here sends anything.
 
 mod entity;
 mod query;
 mod store;
+mod tenants;
 mod told;
 
 use jiff::Timestamp;
@@ -17,9 +19,10 @@ use crate::journal::CommitError;
 pub use entity::{EntityError, EntityRef};
 pub use query::{Counts, Filter, NotificationPage, Reader, View};
 pub use store::{Notifications, Posted};
+pub use tenants::AllNotifications;
 pub use told::Delivery;
 
-/// Notifications kept, at most; the oldest go first.
+/// Notifications kept for a tenant, at most; the oldest go first.
 pub const KEPT_MAX: usize = 10_000;
 
 /// Days that a notification is kept.

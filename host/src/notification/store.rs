@@ -27,7 +27,7 @@ const MARKS_AT_ONCE: usize = 1_000;
 /// Notifications marked in one request.
 const MARKED_MAX: usize = 1_000;
 
-/// The notifications; all that is known of them is in the journal.
+/// The notifications of one tenant; all that is known of them is in the journal.
 pub struct Notifications {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) clock: Arc<dyn Clock>,

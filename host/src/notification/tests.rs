@@ -255,3 +255,41 @@ fn stored_rows_are_read_as_they_were_written() {
     .unwrap();
     assert_eq!(told.deliveries[0].channel, "mail");
 }
+
+#[tokio::test]
+async fn notifications_of_two_tenants_do_not_meet() {
+    let (journal, clock) = (Arc::new(MemoryJournal::new()), SimClock::new(Timestamp::UNIX_EPOCH));
+    let open = || AllNotifications::open(journal.clone(), Arc::new(clock.clone())).unwrap();
+    let tenant = |text: &str| crate::model::TenantName::parse(text).unwrap();
+    let all = open();
+    let [own, red] = ["default", "red"].map(|name| all.of(&tenant(name)).unwrap());
+    let scoped = |title: &str| New { scope: Some("disk".to_owned()), ..new(title, &[]) };
+    for (notifications, title) in [(&own, "of default"), (&red, "of red")] {
+        assert!(!notifications.post(scoped(title)).await.unwrap().updated, "the scope is this tenant's own");
+    }
+    let delivery = || Delivery { channel: "mail".to_owned(), id: None, digest: "d".to_owned() };
+    red.delivered("key", delivery()).await.unwrap();
+    assert!(own.deliveries("key").unwrap().is_empty());
+
+    let all = open();
+    let titles = |name: &str| {
+        let page = all.of(&tenant(name)).unwrap().list(&Reader::default(), &Filter::default(), 9, None).unwrap();
+        page.items.into_iter().map(|view| (view.notification.title, view.notification.number)).collect::<Vec<_>>()
+    };
+    assert_eq!(titles("default"), [("of default".to_owned(), 1)]);
+    assert_eq!(titles("red"), [("of red".to_owned(), 1)]);
+    assert!(titles("blue").is_empty());
+    let reds = red.list(&Reader::default(), &Filter::default(), 1, None).unwrap().items[0].notification.id;
+    assert!(matches!(own.get(reds), Err(NotificationError::NotFound(_))));
+    assert!(matches!(own.delete(reds).await, Err(NotificationError::NotFound(_))));
+    assert_eq!(own.counts(&Reader::default()).unwrap().unread, 1);
+
+    let mut heard = Box::pin(all.of(&tenant("red")).unwrap().follow(Reader::default(), None));
+    all.of(&tenant("default")).unwrap().post(new("default again", &[])).await.unwrap();
+    all.of(&tenant("red")).unwrap().post(new("red again", &[])).await.unwrap();
+    assert_eq!(heard.next().await.unwrap().title, "red again", "she hears only her own tenant's");
+
+    all.forget(&tenant("red")).await.unwrap();
+    assert!(titles("red").is_empty() && titles("default").len() == 2);
+    assert!(all.of(&tenant("red")).unwrap().deliveries("key").unwrap().is_empty());
+}

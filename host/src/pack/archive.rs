@@ -41,6 +41,17 @@ pub fn unpack(archive: &[u8], target: &Dir) -> Result<(), FilesError> {
     unpacking.manifest_present()
 }
 
+/// Unpacks an archive into an empty folder of this machine and opens it as a pack.
+///
+/// # Errors
+/// The archive is refused, or the folder cannot be written. What was written so far stays for the caller to remove.
+pub fn unpack_into(archive: &[u8], folder: &std::path::Path) -> Result<Directory, FilesError> {
+    let open = Dir::open_ambient_dir(folder, cap_std::ambient_authority());
+    let target = open.map_err(|error| FilesError::refused("the archive", format!("its folder: {error}")))?;
+    unpack(archive, &target)?;
+    Directory::scan(target)
+}
+
 fn decoder(archive: &[u8]) -> Result<Box<dyn Read + '_>, FilesError> {
     if archive.len() > ARCHIVE_BYTES_MAX {
         return Err(FilesError::refused("the archive", "it is larger than 256 MiB"));
@@ -55,7 +66,7 @@ fn decoder(archive: &[u8]) -> Result<Box<dyn Read + '_>, FilesError> {
     }
     Err(FilesError::refused(
         "the archive",
-        "it is neither `.tar.zst` nor `.tar.gz`; make one with `orchctl pack build -o FILE`",
+        "it is neither `.tar.zst` nor `.tar.gz`; make one with `orchctl pack archive`",
     ))
 }
 

@@ -19,6 +19,7 @@ pub(super) use change::rows;
 pub use change::{InstallError, Installation, RemoveError};
 
 use super::directory::{FilesError, PackPath};
+use super::grants::{Grants, Place};
 use super::install::{Declarations, PackVersion, Scope};
 use super::manifest::{Action, Manifest, Service};
 use crate::definition::evaluate::Evaluate;
@@ -155,7 +156,7 @@ pub struct Catalog {
 #[derive(Default)]
 struct State {
     packs: BTreeMap<PackName, BTreeMap<semver::Version, Arc<Pack>>>,
-    grants: BTreeMap<PackName, super::grants::Grants>,
+    grants: BTreeMap<Place, Grants>,
     // What is made of packs when first needed. Bounded by what is installed: an entry goes with its pack.
     declarations: BTreeMap<PackVersion, Arc<Declarations>>,
     workflows: BTreeMap<(PackVersion, WorkflowName), Arc<Workflow>>,
@@ -487,6 +488,24 @@ impl Catalog {
         })
     }
 
+    /// The pack that has a workflow, in the version or its latest. Nothing is compiled.
+    ///
+    /// # Errors
+    /// There is none; the text says what there is.
+    pub fn find_workflow(
+        &self,
+        name: &PackName,
+        version: Option<&semver::Version>,
+        workflow: &WorkflowName,
+    ) -> Result<Arc<Pack>, CatalogError> {
+        let pack = self.find(name, version)?;
+        if pack.workflows.contains_key(workflow) {
+            return Ok(pack);
+        }
+        let (version, known) = (&pack.manifest.version, names(pack.workflows.keys()));
+        Err(CatalogError::NotFound(format!("pack `{name}` {version} has no workflow `{workflow}`; it has {known}")))
+    }
+
     /// The folder of an installed pack, for messages.
     pub fn folder(&self, pack: &Pack) -> PathBuf {
         self.store.folder(pack.digest)
@@ -496,7 +515,7 @@ impl Catalog {
         self.journal.as_ref()
     }
 
-    pub(super) fn with_grants<T>(&self, look: impl FnOnce(&mut BTreeMap<PackName, super::grants::Grants>) -> T) -> T {
+    pub(super) fn with_grants<T>(&self, look: impl FnOnce(&mut BTreeMap<Place, Grants>) -> T) -> T {
         look(&mut self.write().grants)
     }
 

@@ -1,4 +1,4 @@
-//! What an admin allowed a pack: which connection stands behind each name in its `pack.yaml`, which secret, which hosts.
+//! What a tenant's admin allowed a pack: which connection stands behind each name in its `pack.yaml`, which secret, which hosts.
 //! An action gets only what it itself asks for and the admin allowed; everything else is denied where it is used.
 
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use crate::connection::secrets::SecretStore;
 use crate::definition::diagnostic::near;
 use crate::definition::graph::ActionRef;
 use crate::journal::{Batch, CommitError, Journal, StoreError, keys, row};
-use crate::model::{ConnectionName, PackName, SecretName};
-use crate::notification::Notifications;
+use crate::model::{ConnectionName, PackName, SecretName, TenantName};
+use crate::notification::AllNotifications;
 
 /// A pack's grants; the body of `PUT /v1/packs/{name}/grants` and the stored row (key `g`). They hold for every
-/// version of the pack.
+/// version of the pack, in one tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grants {
@@ -34,6 +34,9 @@ pub struct Grants {
     #[serde(default)]
     pub hosts: Vec<HostPattern>,
 }
+
+/// Who grants, and to which pack.
+pub(super) type Place = (TenantName, PackName);
 
 /// Why grants cannot be stored. Nothing has been changed, except for `Store`.
 #[derive(Debug, thiserror::Error)]
@@ -59,16 +62,38 @@ pub struct WrongGrant {
 }
 
 impl Catalog {
-    /// A pack's grants; nothing is granted by default.
-    pub fn grants(&self, pack: &PackName) -> Grants {
-        self.with_grants(|all| all.get(pack).cloned()).unwrap_or_default()
+    /// A tenant's grants to a pack; nothing is granted by default.
+    pub fn grants(&self, tenant: &TenantName, pack: &PackName) -> Grants {
+        self.with_grants(|all| all.get(&(tenant.clone(), pack.clone())).cloned()).unwrap_or_default()
     }
 
-    /// Replaces a pack's grants. Durable on return; attempts under way keep what they had.
+    /// To how many packs a tenant has granted something.
+    pub fn count_grants(&self, tenant: &TenantName) -> usize {
+        let given = |((owner, _), grants): &(&Place, &Grants)| owner == tenant && **grants != Grants::default();
+        self.with_grants(|all| all.iter().filter(given).count())
+    }
+
+    /// Takes back all that a tenant has granted. Durable on return.
+    ///
+    /// # Errors
+    /// The journal failed.
+    pub async fn forget_grants(&self, tenant: &TenantName) -> Result<(), GrantError> {
+        let _alone = self.change().await;
+        let own = |all: &mut BTreeMap<Place, Grants>| -> Vec<PackName> {
+            all.keys().filter(|(owner, _)| owner == tenant).map(|(_, pack)| pack.clone()).collect()
+        };
+        let packs = self.with_grants(own);
+        let batch = packs.iter().fold(Batch::default(), |batch, pack| batch.delete(keys::grants(tenant, pack)));
+        self.journal().commit(batch).await.map_err(GrantError::Store)?;
+        self.with_grants(|all| all.retain(|(owner, _), _| owner != tenant));
+        Ok(())
+    }
+
+    /// Replaces a tenant's grants to a pack. Durable on return; attempts under way keep what they had.
     ///
     /// # Errors
     /// See [`GrantError`]. That a connection or secret exists is not asked: it may be made later, and a denial says so.
-    pub async fn put_grants(&self, pack: &PackName, grants: Grants) -> Result<(), GrantError> {
+    pub async fn put_grants(&self, tenant: &TenantName, pack: &PackName, grants: Grants) -> Result<(), GrantError> {
         let _alone = self.change().await;
         let versions = self.versions(pack);
         if versions.is_empty() {
@@ -78,70 +103,75 @@ impl Catalog {
         if !wrong.is_empty() {
             return Err(GrantError::Invalid(wrong));
         }
-        let batch = Batch::default().put(keys::grants(pack), row::encode(&grants));
+        let batch = Batch::default().put(keys::grants(tenant, pack), row::encode(&grants));
         self.journal().commit(batch).await.map_err(GrantError::Store)?;
-        self.with_grants(|all| all.insert(pack.clone(), grants));
+        self.with_grants(|all| all.insert((tenant.clone(), pack.clone()), grants));
         Ok(())
     }
 
-    /// What an attempt at this action may use.
+    /// What an attempt at this action may use in a tenant.
     ///
     /// # Errors
-    /// The action is not installed.
+    /// The action is not installed, or the tenant's notifications cannot be read.
     pub fn granted(
         &self,
+        tenant: &TenantName,
         action: &ActionRef,
         connections: &Connections,
         secrets: &SecretStore,
-        notifications: &Arc<Notifications>,
+        notifications: &AllNotifications,
     ) -> Result<Granted, CatalogError> {
         let (_, declared) = self.action_of(action)?;
-        let grants = self.grants(&action.pack);
+        let grants = self.grants(tenant, &action.pack);
         let mut granted = Granted::nothing(action.pack.clone(), action.action.clone());
-        granted.connections = live(&declared.uses, &grants, |name| connections.client(name));
+        granted.connections = live(&declared.uses, &grants, |name| connections.client(tenant, name));
         granted.secrets = allowed(&declared.uses.secrets, &grants.secrets);
         granted.hosts = common(&declared.uses.hosts, &grants.hosts);
-        granted.inbox = declared.uses.inbox.then(|| notifications.clone());
+        granted.inbox = declared.uses.inbox.then(|| notifications.of(tenant)).transpose()?;
         if !granted.secrets.is_empty() {
-            granted.secret_store = Some(secrets.clone());
+            granted.secret_store = Some(secrets.of(tenant));
         }
         Ok(granted)
     }
 
-    /// What the calls of this pack's workflows may reach: what the manifest's own `uses` asks for and the admin granted.
+    /// What the calls of this pack's workflows may reach in a tenant: what the manifest's own `uses` asks for and the admin granted.
     ///
     /// # Errors
     /// That version of the pack is not installed.
     pub fn granted_workflow(
         &self,
+        tenant: &TenantName,
         pack: &PackName,
         version: &semver::Version,
         connections: &Connections,
         secrets: &SecretStore,
     ) -> Result<Allowed, CatalogError> {
         let installed = self.find(pack, Some(version))?;
-        let (uses, grants) = (&installed.manifest.uses, self.grants(pack));
+        let (uses, grants) = (&installed.manifest.uses, self.grants(tenant, pack));
         let hosts = common(&uses.hosts, &grants.hosts);
         let secrets_allowed = allowed(&uses.secrets, &grants.secrets);
         Ok(Allowed {
             pack: pack.clone(),
-            connections: live(uses, &grants, |name| connections.client(name)),
+            tenant: tenant.clone(),
+            connections: live(uses, &grants, |name| connections.client(tenant, name)),
             hosts: Arc::new(move |url| hosts.iter().any(|pattern| pattern.matches(url)).then(|| url.clone())),
-            secret_store: (!secrets_allowed.is_empty()).then(|| secrets.clone()),
+            secret_store: (!secrets_allowed.is_empty()).then(|| secrets.of(tenant)),
             secrets: secrets_allowed,
         })
     }
 }
 
 /// All grants of the store.
-pub(super) fn read_all(journal: &dyn Journal) -> Result<BTreeMap<PackName, Grants>, StoreError> {
-    let rows = super::catalog::rows::<Grants>(journal, keys::all_grants())?;
-    let named = |(key, grants): (Vec<u8>, Grants)| {
-        let name =
-            key.get(1..).and_then(|name| std::str::from_utf8(name).ok()).and_then(|name| PackName::parse(name).ok());
-        name.map(|name| (name, grants)).ok_or_else(|| StoreError("read the grants: a key is no pack name".to_owned()))
-    };
-    rows.into_iter().map(named).collect()
+pub(super) fn read_all(journal: &dyn Journal) -> Result<BTreeMap<Place, Grants>, StoreError> {
+    let mut all = BTreeMap::new();
+    for prefix in keys::all_grants() {
+        for (key, grants) in super::catalog::rows::<Grants>(journal, prefix)? {
+            let place = keys::owner_and_name(&key).and_then(|(owner, name)| Some((owner, PackName::parse(name).ok()?)));
+            let place = place.ok_or_else(|| StoreError("read the grants: a key is no pack name".to_owned()))?;
+            all.insert(place, grants);
+        }
+    }
+    Ok(all)
 }
 
 /// Of the connections that are asked for, those that are granted and exist.

@@ -18,6 +18,9 @@ use crate::definition::graph::{ActionRef, Program};
 use crate::definition::{ActionDeclaration, Actions, Diagnostic, LookupError, Severity, Source, compile};
 use crate::model::{ActionName, ComponentName, Digest, Json, PackName, WorkflowName};
 
+/// Where a workflow names the one that cleans up after its cancellation.
+const ON_CANCEL: &str = "/document/metadata/onCancel";
+
 /// Reads the imports of a component's bytes: `sandbox::imports` in earnest.
 pub type Imports<'a> = &'a (dyn Fn(&[u8]) -> Result<Vec<String>, String> + Sync);
 
@@ -104,6 +107,7 @@ pub fn check(directory: &Directory, rules: &Rules<'_>) -> Result<Sound, CheckErr
     let declarations = Declarations::new(&parsed.manifest, &components, &schemas);
     let workflows = check.workflows(&declarations)?;
     check.services(&workflows);
+    check.cleaners(&workflows);
     let findings = check.findings;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(CheckError::Findings(findings));
@@ -346,6 +350,29 @@ impl Check<'_> {
             };
             let message = format!("the pack has no workflow `{}`", service.workflow);
             self.error("undeclared", &format!("/services/{index}/workflow"), message, cure);
+        }
+    }
+
+    /// A workflow that `document.metadata.onCancel` names is another one of the pack.
+    fn cleaners(&mut self, workflows: &BTreeMap<WorkflowName, SoundWorkflow>) {
+        let all_known = workflows.len() == self.manifest().workflows.len();
+        for (name, workflow) in workflows {
+            let Some(named) = workflow.program.definition.pointer(ON_CANCEL) else { continue };
+            let index = self.manifest().workflows.iter().position(|path| *path == workflow.path).unwrap_or_default();
+            let (cleaner, path) = (named.as_str().unwrap_or_default(), &workflow.path);
+            let message = match named.as_str().map(WorkflowName::parse) {
+                Some(Ok(cleaner)) if cleaner == *name => format!("`{path}` names itself in `onCancel`"),
+                Some(Ok(cleaner)) if workflows.contains_key(&cleaner) || !all_known => continue,
+                Some(_) => format!("`{path}` names `{cleaner}` in `onCancel`, and the pack has no such workflow"),
+                None => format!("`onCancel` in `{path}` is no text"),
+            };
+            let others = workflows.keys().filter(|other| *other != name).map(WorkflowName::as_str);
+            let cure = match near(cleaner, others).first() {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name the workflow of this pack that cleans up after a cancellation, by its `document.name`"
+                    .to_owned(),
+            };
+            self.error("on-cancel", &format!("/workflows/{index}"), message, cure);
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod directory;
 pub mod grants;
 pub mod install;
+mod kinds;
 pub mod manifest;
 
 pub use catalog::{

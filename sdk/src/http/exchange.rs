@@ -52,7 +52,7 @@ pub struct Transferred {
     pub source_headers: Vec<(String, String)>,
     /// Body bytes moved.
     pub bytes: u64,
-    /// SHA-256 of those bytes, lower-case hexadecimal.
+    /// SHA-256 of those bytes, lower-case hexadecimal; empty after [`Request::without_digest`].
     pub sha256: String,
 }
 

@@ -146,6 +146,12 @@ impl Request {
         self.header("orchestrator-bytes-per-second", bytes)
     }
 
+    /// As the first request of a transfer: its bytes are counted but not hashed, so that [`Transferred::sha256`] is empty.
+    /// For large bodies whose integrity something else proves; the host sends nothing of it.
+    pub fn without_digest(self) -> Self {
+        self.header("orchestrator-transfer-digest", "none")
+    }
+
     /// Sends the call's idempotency key in the header `Idempotency-Key`.
     pub fn idempotency_key(self, ctx: &Context) -> Self {
         self.idempotency_key_in(ctx, "Idempotency-Key")

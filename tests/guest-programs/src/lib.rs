@@ -7,6 +7,18 @@ mod wit {
     wit_bindgen::generate!({ world: "orchestrator:pack/action@0.1.0", path: "../../wit", generate_all });
 }
 
+/// What came with later worlds, beside the first one, so that components of that one are still seen to link.
+mod more {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package guests:more; world more {
+            import orchestrator:mail/mail@0.1.0; import orchestrator:notification/inbox@0.1.0;
+        }",
+        world: "guests:more/more",
+        generate_all,
+    });
+}
+
 use serde_json::Value;
 use wit::exports::orchestrator::action::handler::{Failure, Guest, Invocation, Phase, Reply};
 use wit::orchestrator::action::types::{Problem, Success};

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::published::Document;
+
 /// The token of a service, as `backend.auth.externalAccess` has it.
 pub const SERVICE_TOKEN: &str = "backstage-service-token";
 
@@ -57,6 +59,9 @@ pub enum Trouble {
     /// No answer and no effect.
     Hang,
 }
+
+/// How Backstage publishes its interface.
+const PUBLISHED: Document = Document::BackstageNotifications;
 
 impl Backstage {
     /// Starts one on a free port, with a group `group:default/ops` of ann and bob.
@@ -156,6 +161,9 @@ impl World {
             return error(400, "InputError", "Malformed request body");
         };
         self.requests.push(asked.clone());
+        if let Some(misfit) = PUBLISHED.misfit("NotificationSendOptions", &asked) {
+            return error(400, "InputError", &misfit);
+        }
         if let Err(message) = check(&asked) {
             return error(400, "InputError", message);
         }
@@ -205,6 +213,8 @@ impl World {
             "user": user, "created": "2026-01-01T00:00:00.000Z", "saved": null, "read": null, "updated": null,
             "origin": ORIGIN, "payload": payload,
         });
+        let misfit = PUBLISHED.misfit("Notification", &row);
+        assert!(misfit.is_none(), "the double answers as Backstage does: {misfit:?}");
         self.rows.push(row.clone());
         row
     }
@@ -240,6 +250,8 @@ fn error(status: u16, name: &str, message: &str) -> Response {
         "request": { "method": "POST", "url": "/api/notifications" },
         "response": { "statusCode": status },
     });
+    let misfit = PUBLISHED.misfit("Error", &body);
+    assert!(misfit.is_none(), "the double answers as Backstage does: {misfit:?}");
     json_answer(status, body)
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::jira::wire::{Answer, Seen, World};
 pub use crate::jira::wire::{Double, Fault, Trouble};
+use crate::published::Document;
 
 /// The one token that is right.
 pub const TOKEN: &str = "cluster-token-5f1c";
@@ -161,8 +162,39 @@ fn missing(name: &str, project: bool) -> Answer {
     fault(404, "NotFound", &format!("namespaces \"{name}\" not found"))
 }
 
+/// What of an exchange is not as the cluster's interface is published; projects are OpenShift's and not published so.
+fn misfit(seen: &Seen, answer: Option<&Answer>) -> Option<String> {
+    let document = Document::Kubernetes;
+    let is_namespace = seen.path.starts_with("/api/v1/namespaces");
+    match answer {
+        Some(Answer { status: 400.., body: Some(body), .. }) => document.misfit("Status", body),
+        Some(Answer { body: Some(body), .. }) if is_namespace => document.misfit("Namespace", body),
+        Some(_) => None,
+        None if seen.method == "DELETE" && !seen.body.is_null() => document.misfit("DeleteOptions", &seen.body),
+        None if seen.method == "POST" && is_namespace => document.misfit("Namespace", &seen.body),
+        None => None,
+    }
+}
+
 impl World for Cluster {
     fn answer(&mut self, seen: &Seen) -> Answer {
+        if let Some(misfit) = misfit(seen, None) {
+            return fault(400, "BadRequest", &misfit);
+        }
+        let answer = self.answer_to(seen);
+        match misfit(seen, Some(&answer)) {
+            Some(misfit) => fault(501, "InternalError", &format!("the double answers as no cluster does: {misfit}")),
+            None => answer,
+        }
+    }
+
+    fn trouble(&self, status: u16) -> Answer {
+        trouble(status)
+    }
+}
+
+impl Cluster {
+    fn answer_to(&mut self, seen: &Seen) -> Answer {
         if self.revoked || seen.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
             return fault(401, "Unauthorized", "Unauthorized");
         }
@@ -192,20 +224,16 @@ impl World for Cluster {
             _ => fault(404, "NotFound", "the server could not find the requested resource"),
         }
     }
+}
 
-    fn trouble(&self, status: u16) -> Answer {
-        match status {
-            401 => fault(401, "Unauthorized", "Unauthorized"),
-            403 => fault(403, "Forbidden", "namespaces is forbidden"),
-            409 => {
-                fault(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
-            }
-            429 => {
-                fault(429, "TooManyRequests", "the server has received too many requests").header("retry-after", "1")
-            }
-            422 => fault(422, "Invalid", "Namespace is invalid"),
-            503 => fault(503, "ServiceUnavailable", "apiserver is shutting down"),
-            status => fault(status, "InternalError", "etcdserver: request timed out"),
-        }
+fn trouble(status: u16) -> Answer {
+    match status {
+        401 => fault(401, "Unauthorized", "Unauthorized"),
+        403 => fault(403, "Forbidden", "namespaces is forbidden"),
+        409 => fault(409, "Conflict", "the object has been modified; please apply your changes to the latest version"),
+        429 => fault(429, "TooManyRequests", "the server has received too many requests").header("retry-after", "1"),
+        422 => fault(422, "Invalid", "Namespace is invalid"),
+        503 => fault(503, "ServiceUnavailable", "apiserver is shutting down"),
+        status => fault(status, "InternalError", "etcdserver: request timed out"),
     }
 }

@@ -69,7 +69,7 @@ impl Stage<'_> {
 
     async fn send(&self, place: usize) -> anyhow::Result<()> {
         let event = CloudEvent::structured(self.prepared.case.event(place)).map_err(anyhow::Error::msg)?;
-        self.handle.take_events(vec![event]).await?;
+        self.handle.take_events(&TenantName::standard(), vec![event]).await?;
         Ok(())
     }
 
@@ -127,6 +127,8 @@ impl Client {
             idempotency_key: Some("the order".to_owned()),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         })
     }
 

@@ -159,6 +159,7 @@ impl<'a> Run<'a> {
             parent: None,
             tenant: Default::default(),
             created_by: None,
+            rerun_of: None,
         };
         let first = Stamped { seq: 1, at: self.now, record: Record::Created(Box::new(created)) };
         self.state.apply(self.program, &first)?;

@@ -67,19 +67,32 @@ pub struct Fault {
     /// Counts down with every request that fits; strikes at 1.
     nth: u32,
     after_effect: bool,
-    status: Option<u16>,
+    how: How,
+}
+
+/// How a fault shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Status(u16),
+    Broken,
+    Hangs,
 }
 
 impl Fault {
     /// Answers the next request of this method to a path that begins like this with a status, before it has any effect.
     pub fn status(method: &str, path: &str, status: u16) -> Self {
         let (method, path) = (method.to_owned(), path.to_owned());
-        Self { method, path, nth: 1, after_effect: false, status: Some(status) }
+        Self { method, path, nth: 1, after_effect: false, how: How::Status(status) }
     }
 
     /// Breaks the connection instead of answering.
     pub fn broken(method: &str, path: &str) -> Self {
-        Self { status: None, ..Self::status(method, path, 0) }
+        Self { how: How::Broken, ..Self::status(method, path, 0) }
+    }
+
+    /// Never answers.
+    pub fn hanging(method: &str, path: &str) -> Self {
+        Self { how: How::Hangs, ..Self::status(method, path, 0) }
     }
 
     /// After the request has had its effect: only the answer is lost.
@@ -196,10 +209,11 @@ async fn serve(State((shared, side)): State<(Arc<Mutex<Shared>>, Side)>, request
     };
     let asked = Asked { method: parts.method.as_str(), path: &path, query: &query, body: &bytes };
     let (answer, fault) = lock(&shared).handle(&asked, side, allowed);
-    match fault.map(|fault| fault.status) {
+    match fault.map(|fault| fault.how) {
         None => shown(answer),
-        Some(Some(status)) => shown(Answer::text(status, "unexpected EOF")),
-        Some(None) => broken(),
+        Some(How::Status(status)) => shown(Answer::text(status, "unexpected EOF")),
+        Some(How::Broken) => broken(),
+        Some(How::Hangs) => std::future::pending().await,
     }
 }
 

@@ -311,6 +311,15 @@ impl World {
                 self.buckets.entry(name.to_owned()).or_insert(Bucket { backend, objects: BTreeMap::new() });
                 Answer::text(200, "")
             }
+            "DELETE" => match self.buckets.get(name) {
+                Some(bucket) if !bucket.objects.is_empty() => {
+                    refusal(409, "BucketNotEmpty", "The bucket you tried to delete is not empty")
+                }
+                _ => {
+                    self.buckets.remove(name);
+                    Answer::text(204, "")
+                }
+            },
             "GET" => match self.buckets.get(name) {
                 Some(bucket) => bucket.page(asked),
                 None => refusal(404, "NoSuchBucket", "The specified bucket does not exist"),

@@ -79,7 +79,7 @@ async fn followers_are_bounded_and_give_their_place_back() {
             _ => break Answer::read(response).await,
         }
     };
-    assert_eq!((refused.problem().as_str(), streams.len()), ("busy", 400));
+    assert_eq!((refused.problem().as_str(), streams.len()), ("busy", crate::api::serve::followers_max()));
     streams.pop();
     assert_eq!(server.send(request("GET", "/v1/events", &[], "")).await.status(), StatusCode::OK);
 }

@@ -6,6 +6,7 @@ mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod layers;
 mod monitoring;
 mod notifications;
 mod posting;
@@ -24,6 +25,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::edge::Hosts;
+use super::replays::Replays;
 use super::rooms::Rooms;
 use crate::clock::SystemClock;
 use crate::connection::Connections;
@@ -36,9 +38,10 @@ use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
 use crate::model::{Failure, Json, PackName, Success, WorkflowName};
-use crate::notification::Notifications;
+use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
+use crate::service::Services;
 
 /// The whole interface over rooms of its own.
 struct Server {
@@ -64,7 +67,7 @@ impl Server {
         let sandbox = sandbox(&directory);
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
-        let notifications = Notifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let parts = Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
@@ -76,8 +79,10 @@ impl Server {
             events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
-        let rooms = Rooms::new(catalog, connections, secrets, coordinator, notifications, Default::default());
-        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()));
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
+        let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }
     }
 

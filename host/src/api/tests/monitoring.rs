@@ -1,12 +1,12 @@
 //! Probes and metrics: who sees them, and that their labels stay few.
 
 use super::*;
-use crate::door::{Figures, Peer};
+use crate::door::{Figures, Visitor};
 
 /// The metrics as they are shown to whoever is at this address.
 async fn metrics(server: &Server, address: &str) -> Answer {
     let mut request = request("GET", "/metrics", &[], "");
-    request.extensions_mut().insert(Arc::new(Peer::at(address.parse().unwrap())));
+    request.extensions_mut().insert(Arc::new(Visitor::at(address.parse().unwrap())));
     Answer::read(server.send(request).await).await
 }
 

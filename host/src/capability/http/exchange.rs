@@ -80,13 +80,13 @@ pub(super) async fn deliver(prepared: Prepared) -> Result<Outcome, Error> {
 
 /// Streams the source's response into the destination's request.
 pub(super) async fn transfer(source: Prepared, destination: Prepared) -> Result<Outcome, Error> {
-    let (bytes_max, pace) = (source.way.response_bytes_max(), source.pace.clone());
+    let (bytes_max, pace, hashed) = (source.way.response_bytes_max(), source.pace.clone(), source.hashed);
     let incoming = source.send().await?;
     if !matches!(incoming.status.as_u16(), 200 | 206) {
         return Ok(Outcome { response: whole(incoming, bytes_max).await?, transferred: None });
     }
     let (status, headers, deadline) = (incoming.status.as_u16(), shown(&incoming.headers), incoming.deadline());
-    let metered = Metered::of(incoming, pace).await?;
+    let metered = Metered::of(incoming, pace, hashed).await?;
     let (length, meter) = (metered.length, metered.meter.clone());
     let bytes_max = destination.way.response_bytes_max();
     let sending = async {
@@ -155,18 +155,21 @@ struct Metered {
 
 struct Meter {
     bytes: u64,
-    hash: digest::Context,
+    /// Absent where the guest wants no digest.
+    hash: Option<digest::Context>,
 }
 
 impl Meter {
     fn read(&self) -> (u64, String) {
-        (self.bytes, hex::encode(self.hash.clone().finish()))
+        let digest = self.hash.clone().map(|hash| hex::encode(hash.finish()));
+        (self.bytes, digest.unwrap_or_default())
     }
 }
 
 impl Metered {
-    async fn of(incoming: Incoming, pace: Option<Arc<Pace>>) -> Result<Self, Error> {
-        let meter = Arc::new(Mutex::new(Meter { bytes: 0, hash: digest::Context::new(&digest::SHA256) }));
+    async fn of(incoming: Incoming, pace: Option<Arc<Pace>>, hashed: bool) -> Result<Self, Error> {
+        let hash = hashed.then(|| digest::Context::new(&digest::SHA256));
+        let meter = Arc::new(Mutex::new(Meter { bytes: 0, hash }));
         match incoming.length {
             Some(length) => {
                 let (body, place) = incoming.into_body();
@@ -199,7 +202,9 @@ impl Body for Metered {
         {
             let mut meter = self.meter.lock().expect("no holder of this lock panics");
             meter.bytes += data.len() as u64;
-            meter.hash.update(data);
+            if let Some(hash) = &mut meter.hash {
+                hash.update(data);
+            }
             drop(meter);
             let next = self.pace.as_ref().map(|pace| pace.charge(data.len() as u64, Instant::now()));
             self.pause = next.map(|next| Box::pin(tokio::time::sleep_until(next.into())));

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::super::wit::orchestrator::http::client::{Error, Header, Request};
 use super::super::{Guest, denial};
+use super::hashing;
 use super::pace::{self, Pace};
 use crate::connection::client::{Client, Outgoing, Payload, RESPONSE_BYTES_MAX, SendError, forbidden, refusal};
 use crate::connection::outside::Outside;
@@ -32,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) effect: Arc<AtomicBool>,
     /// How fast its answer is taken.
     pub(super) pace: Option<Arc<Pace>>,
+    /// Whether its answer is hashed where it is the source of a transfer.
+    pub(super) hashed: bool,
 }
 
 /// Which way a request goes.
@@ -53,6 +56,7 @@ impl Guest {
     /// Checks a request.
     pub(super) fn prepare(&self, mut request: Request) -> Result<Prepared, Error> {
         let pace = self.http.paced(pace::asked(&mut request.headers)?);
+        let hashed = hashing::asked(&mut request.headers)?;
         let way = self.way(&request)?;
         let method = method(&request.method)?;
         let headers = fields(&request.headers)?;
@@ -70,7 +74,7 @@ impl Guest {
         if let Way::Connection(client) = &way {
             client.check(&outgoing).map_err(told)?;
         }
-        Ok(Prepared { way, outgoing, effect: self.http.effect.clone(), pace })
+        Ok(Prepared { way, outgoing, effect: self.http.effect.clone(), pace, hashed })
     }
 
     /// Checks the second request of a transfer, whose body is the first one's response.

@@ -30,8 +30,8 @@ enum Kind {
 
 impl Screen {
     /// Bars on a terminal, lines where people read a file, nothing where a program reads the result.
-    pub(super) fn new(output: Output) -> Self {
-        let kind = match (output.is_for_people(), is_watched()) {
+    pub(super) fn new(output: &Output) -> Self {
+        let kind = match (output.is_for_people() && !output.is_quiet(), is_watched()) {
             (false, _) => Kind::Silent,
             (true, false) => Kind::Lines { last: HashMap::new() },
             (true, true) => Kind::Bars { all: MultiProgress::new(), bars: HashMap::new() },

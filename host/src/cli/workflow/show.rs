@@ -22,6 +22,9 @@ pub(in crate::cli) struct Show {
     /// Print only its text.
     #[arg(long)]
     text: bool,
+    /// The pack's version; by default its latest.
+    #[arg(long, value_name = "VERSION")]
+    pack_version: Option<String>,
     #[command(flatten)]
     desk: Desk,
 }
@@ -37,6 +40,12 @@ const SHOW: &[Column] = &[
     ("Digest", &["/digest"]),
 ];
 
+/// Shows a workflow of an installed pack.
+pub(super) async fn installed(context: &Context, workflow: &str) -> Result<(), Error> {
+    let (pack, workflow) = split(workflow)?;
+    context.output.thing(&context.client()?.get(&["workflows", pack, workflow], &[]).await?, SHOW)
+}
+
 impl Show {
     pub(in crate::cli) async fn execute(&self, context: &Context) -> Result<(), Error> {
         if is_file(&self.workflow) {
@@ -47,10 +56,11 @@ impl Show {
         }
         let (pack, workflow) = split(&self.workflow)?;
         let client = context.client()?;
-        if context.output.format() == Format::Mermaid {
+        if *context.output.format() == Format::Mermaid {
             return line(client.text(&["workflows", pack, workflow, "diagram"]).await?.trim_end());
         }
-        let answer = client.get(&["workflows", pack, workflow], &[]).await?;
+        let version = self.pack_version.as_deref().map(|version| ("version", version));
+        let answer = client.get(&["workflows", pack, workflow], version.as_slice()).await?;
         match (self.text, answer.get("text").and_then(|text| text.as_str())) {
             (true, Some(text)) => line(text.trim_end()),
             _ => context.output.thing(&answer, SHOW),
@@ -66,7 +76,7 @@ impl Show {
         let picture = || mermaid(&program, |_| None);
         match context.output.format() {
             Format::Mermaid => line(picture().trim_end()),
-            Format::Table => line(outline(&program).trim_end()),
+            Format::Table | Format::Wide => line(outline(&program).trim_end()),
             _ => context.output.data(&json!({
                 "namespace": program.namespace, "name": program.name, "version": program.version,
                 "title": program.title, "summary": program.summary, "outline": outline(&program), "mermaid": picture(),

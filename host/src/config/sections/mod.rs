@@ -2,5 +2,7 @@
 
 pub mod events;
 pub mod general;
+pub mod identity;
 pub mod listening;
+pub mod requests;
 pub mod tls;

@@ -29,9 +29,9 @@ use url::Url;
 
 use super::client::{Client, Outgoing, Payload, RESPONSE_BYTES_MAX};
 use super::outside::Outside;
-use super::secrets::SecretStore;
+use super::secrets::Secrets;
 use crate::clock::Clock;
-use crate::model::{ConnectionName, Failure, Json, PackName, SecretName, Success};
+use crate::model::{ConnectionName, Failure, Json, PackName, SecretName, Success, TenantName};
 use oauth2::Tokens;
 use openapi::Documents;
 use opener::Opener;
@@ -48,6 +48,8 @@ pub type Reach = Arc<dyn Fn(&Url) -> Option<Url> + Send + Sync>;
 pub struct Allowed {
     /// The pack, for the text of a denial.
     pub pack: PackName,
+    /// The tenant whose call it is: tokens and documents are kept for each by itself.
+    pub tenant: TenantName,
     /// The connections, by their name in `pack.yaml`.
     pub connections: BTreeMap<ConnectionName, Arc<Client>>,
     /// The hosts.
@@ -55,14 +57,14 @@ pub struct Allowed {
     /// The secrets: the name in `pack.yaml`, then the stored secret's name.
     pub secrets: BTreeMap<SecretName, SecretName>,
     /// Where those secrets are stored; needed only where `secrets` is not empty.
-    pub secret_store: Option<SecretStore>,
+    pub secret_store: Option<Secrets>,
 }
 
 impl Allowed {
-    /// Allows nothing.
+    /// Allows nothing, in the tenant `default`.
     pub fn nothing(pack: PackName) -> Self {
-        let (connections, secrets) = (BTreeMap::new(), BTreeMap::new());
-        Self { pack, connections, hosts: Arc::new(|_| None), secrets, secret_store: None }
+        let (connections, secrets, tenant) = (BTreeMap::new(), BTreeMap::new(), TenantName::standard());
+        Self { pack, tenant, connections, hosts: Arc::new(|_| None), secrets, secret_store: None }
     }
 }
 
@@ -75,7 +77,7 @@ pub enum Kind {
     OpenApi,
 }
 
-/// Makes calls. Cheap to clone; clones share tokens and documents.
+/// Makes calls. Cheap to clone; clones share tokens and documents, and no two tenants do.
 #[derive(Clone)]
 pub struct Caller(Arc<Inner>);
 

@@ -68,7 +68,7 @@ struct Kept {
 
 type Slot = Arc<tokio::sync::Mutex<Option<Kept>>>;
 
-/// The tokens that are kept, by the digest of their settings.
+/// The tokens that are kept, by the digest of their settings and tenant.
 #[derive(Default)]
 pub(super) struct Tokens(Mutex<HashMap<[u8; 32], Slot>>);
 
@@ -90,7 +90,9 @@ pub(super) async fn token(
 ) -> Result<(Zeroizing<String>, bool), Failure> {
     // Before a kept one is looked at: the grant may have been taken back.
     Way::of(&settings.authority, "", session.opener.allowed())?;
-    let slot = session.inner.tokens.slot(settings.digest);
+    // What a connection's name leads to is each tenant's own, so that equal settings may mean another authority.
+    let tenant = session.opener.allowed().tenant.as_str();
+    let slot = session.inner.tokens.slot(Sha256::digest([&settings.digest[..], tenant.as_bytes()].concat()).into());
     let mut kept = slot.lock().await;
     let now = session.inner.clock.now();
     if let Some(Kept { token, until }) = &*kept

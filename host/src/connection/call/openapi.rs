@@ -84,7 +84,7 @@ async fn fetched(session: &Session<'_>, place: &str, authentication: Option<&Jso
     let allowed = session.opener.allowed();
     // Before a kept one is looked at: the grant may have been taken back.
     super::way::Way::of(place, "", allowed)?;
-    let asked = json!([allowed.pack.as_str(), place, authentication]);
+    let asked = json!([allowed.tenant, allowed.pack, place, authentication]);
     let key: [u8; 32] = Sha256::digest(asked.to_string()).into();
     let now = session.inner.clock.now();
     if let Some(document) = session.inner.documents.get(&key, now) {

@@ -18,7 +18,7 @@ use super::settings::{MailSettings, Tls};
 use super::{MailError, message::Written};
 use crate::connection::authentication::reveal;
 use crate::connection::declaration::{Authentication, Connection};
-use crate::connection::secrets::SecretStore;
+use crate::connection::secrets::Secrets;
 
 /// The server's address and how to talk to it.
 pub(super) struct Server {
@@ -137,7 +137,7 @@ fn parameters(host: &str, ca: Option<&str>) -> Result<TlsParameters, String> {
 }
 
 /// What a connection signs in with.
-pub(super) fn credentials(scheme: &Authentication, secrets: &SecretStore) -> Result<Option<Credentials>, MailError> {
+pub(super) fn credentials(scheme: &Authentication, secrets: &Secrets) -> Result<Option<Credentials>, MailError> {
     let Authentication::Basic { username, password } = scheme else { return Ok(None) };
     let password = reveal(secrets, password).map_err(|error| MailError::Unavailable(error.to_string()))?;
     let password =

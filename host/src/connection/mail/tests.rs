@@ -19,7 +19,9 @@ fn declaration(mail: Json) -> Connection {
 
 fn mailer(mail: Json) -> Mailer {
     let directory = tempfile::tempdir().unwrap();
-    let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).unwrap();
+    let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key"))
+        .unwrap()
+        .of(&Default::default());
     let declaration = declaration(mail);
     validate(&declaration).unwrap();
     let (name, settings) = (ConnectionName::parse("post").unwrap(), declaration.mail.clone().unwrap());

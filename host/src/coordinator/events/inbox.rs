@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cloud_event::identity;
 use crate::journal::{Batch, Expectation, Journal, Scan, StoreError, keys, row};
-use crate::model::Json;
+use crate::model::{Json, TenantName};
 
 /// Events in the inbox, at most. Beyond it none is taken from outside until the oldest are past their window.
 pub(super) const EVENTS_MAX: u64 = 100_000;
@@ -26,6 +26,9 @@ struct EventRow {
     /// When it was taken.
     at: Timestamp,
     event: Arc<Json>,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "TenantName::is_standard")]
+    tenant: TenantName,
 }
 
 /// The number of a known event.
@@ -64,6 +67,8 @@ pub(super) struct Numbers {
 /// A batch with events in it, and what has to be done when it is durable.
 pub(super) struct Stored {
     pub(super) batch: Batch,
+    /// Whose they are.
+    tenant: TenantName,
     /// The number of the last event in it; 0 where there is none.
     pub(super) last: u64,
     pub(super) accepted: usize,
@@ -73,8 +78,8 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn new(batch: Batch) -> Self {
-        Self { batch, last: 0, accepted: 0, duplicates: 0, identities: Vec::new() }
+    pub(super) fn new(batch: Batch, tenant: &TenantName) -> Self {
+        Self { batch, tenant: tenant.clone(), last: 0, accepted: 0, duplicates: 0, identities: Vec::new() }
     }
 }
 
@@ -102,7 +107,7 @@ impl Numbers {
 
     /// Adds an event to a batch, unless it is known. `known` says what the journal knows.
     pub(super) fn add(&mut self, stored: &mut Stored, event: &Arc<Json>, at: Timestamp, known: bool, expect: bool) {
-        let hash = identity(event);
+        let hash = identity(&stored.tenant, event);
         if known || !self.under_way.insert(hash) {
             stored.duplicates += 1;
             return;
@@ -116,7 +121,10 @@ impl Numbers {
         stored.batch = batch
             .put(place, row::encode(&IdentityRow { number }))
             .put(keys::event_age(number), row::encode(&AgeRow { at, identity: hex::encode(hash) }))
-            .put(keys::event(number), row::encode(&EventRow { at, event: event.clone() }));
+            .put(
+                keys::event(number),
+                row::encode(&EventRow { at, event: event.clone(), tenant: stored.tenant.clone() }),
+            );
         stored.last = number;
         stored.accepted += 1;
         stored.identities.push(hash);
@@ -130,15 +138,16 @@ impl Numbers {
     }
 }
 
-/// Whether the journal knows an event.
-pub(super) fn is_known(journal: &dyn Journal, event: &Json) -> Result<bool, StoreError> {
-    Ok(journal.get(&keys::event_identity(&identity(event)))?.is_some())
+/// Whether the journal knows an event of a tenant.
+pub(super) fn is_known(journal: &dyn Journal, tenant: &TenantName, event: &Json) -> Result<bool, StoreError> {
+    Ok(journal.get(&keys::event_identity(&identity(tenant, event)))?.is_some())
 }
 
-/// The events after number `after` up to `until` that came at `since` or later, at most [`READ_MAX`]; and the number up
-/// to which they are complete.
+/// A tenant's events after number `after` up to `until` that came at `since` or later, of at most [`READ_MAX`] of all
+/// tenants; and the number up to which they are complete.
 pub(super) fn read(
     journal: &dyn Journal,
+    tenant: &TenantName,
     after: u64,
     until: u64,
     since: Timestamp,
@@ -153,7 +162,9 @@ pub(super) fn read(
         };
         reached = number;
         match row::decode(&stored.value) {
-            Ok(EventRow { at, event }) if at >= since => arrivals.push(Arrival { number, at, event }),
+            Ok(EventRow { at, event, tenant: owner }) if at >= since && owner == *tenant => {
+                arrivals.push(Arrival { number, at, event })
+            }
             Ok(_) => {}
             // One damaged event must not keep everybody from the others.
             Err(error) => tracing::error!(number, %error, "an event of the inbox cannot be read and is passed over"),
@@ -245,7 +256,13 @@ mod tests {
     fn stored_rows_are_read_as_they_were_written() {
         let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let event = Arc::new(json!({ "id": "1" }));
-        check(b"\x01{\"at\":\"2026-01-01T00:00:00Z\",\"event\":{\"id\":\"1\"}}", &EventRow { at, event });
+        check(
+            b"\x01{\"at\":\"2026-01-01T00:00:00Z\",\"event\":{\"id\":\"1\"}}",
+            &EventRow { at, event: event.clone(), tenant: TenantName::standard() },
+        );
+        let tenant = TenantName::parse("red").unwrap();
+        let stored = b"\x01{\"at\":\"2026-01-01T00:00:00Z\",\"event\":{\"id\":\"1\"},\"tenant\":\"red\"}";
+        check(stored, &EventRow { at, event, tenant });
         check(b"\x01{\"number\":7}", &IdentityRow { number: 7 });
         let age = AgeRow { at, identity: "ab".to_owned() };
         check(b"\x01{\"at\":\"2026-01-01T00:00:00Z\",\"identity\":\"ab\"}", &age);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, json};
 
+use super::super::ownership::Ownership;
 use super::{Told, emitted};
 use crate::definition::graph::{NodeId, NodeKind, Program};
 use crate::machine::record::{ActivationId, End, Entered, Record, Stamped};
@@ -18,6 +19,7 @@ use crate::model::{InstanceId, Json};
 #[derive(Debug)]
 pub(in crate::coordinator) struct Lifecycle {
     instance: InstanceId,
+    whose: Arc<Ownership>,
     /// Whether `open` is kept: somebody wants to know.
     keeps: bool,
     open: BTreeMap<ActivationId, Open>,
@@ -41,8 +43,8 @@ struct Page<'a> {
 
 impl Lifecycle {
     /// For an instance whose first record is yet to come.
-    pub(in crate::coordinator) fn new(instance: InstanceId) -> Self {
-        Self { instance, keeps: false, open: BTreeMap::new(), inside: BTreeMap::new() }
+    pub(in crate::coordinator) fn new(instance: InstanceId, whose: &Arc<Ownership>) -> Self {
+        Self { instance, whose: whose.clone(), keeps: false, open: BTreeMap::new(), inside: BTreeMap::new() }
     }
 
     /// Before records are decided: takes up the open tasks of a state where somebody wants to know from now on, and
@@ -51,7 +53,7 @@ impl Lifecycle {
         if self.keeps == wanted {
             return;
         }
-        *self = Self { keeps: wanted, ..Self::new(self.instance) };
+        *self = Self { keeps: wanted, ..Self::new(self.instance, &self.whose) };
         if wanted {
             for (id, (node, parent)) in state.live().filter_map(|id| Some((id, state.place_of(id)?))) {
                 self.add(id, node, parent);
@@ -68,7 +70,7 @@ impl Lifecycle {
         }
         let mut emitted = emitted(records);
         emitted.extend(self.cancelled(program, records));
-        Told { emitted, outgoing: page.events }
+        Told { whose: self.whose.clone(), emitted, outgoing: page.events }
     }
 
     /// The end of a cancelled instance, for the inbox: it runs nothing itself any more, but a workflow that is scheduled
@@ -271,6 +273,7 @@ mod tests {
             parent: None,
             tenant: Default::default(),
             created_by: None,
+            rerun_of: None,
         }))
     }
 
@@ -278,7 +281,7 @@ mod tests {
     fn told(definition: Json, events: impl IntoIterator<Item = Event>) -> Vec<(String, Json)> {
         let program = program(definition);
         let id = InstanceId(uuid::Uuid::nil());
-        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id));
+        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id, &Default::default()));
         let first = Stamped { seq: 1, at: Timestamp::UNIX_EPOCH, record: created(&program) };
         state.apply(&program, &first).unwrap();
         let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };
@@ -372,7 +375,7 @@ mod tests {
     fn who_wants_to_know_later_is_told_of_tasks_that_were_open_before() {
         let program = program(json!({ "do": [{ "outer": { "do": [{ "a": { "wait": { "seconds": 5 } } }] } }] }));
         let id = InstanceId(uuid::Uuid::nil());
-        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id));
+        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id, &Default::default()));
         let first = Stamped { seq: 1, at: Timestamp::UNIX_EPOCH, record: created(&program) };
         state.apply(&program, &first).unwrap();
         let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };
@@ -397,7 +400,7 @@ mod tests {
             Event::EventArrived { number, event: Arc::new(event) }
         };
         next::advance(&program, &mut state, [Event::Start, arrives(1, "a")], moment, &Plain);
-        let mut lifecycle = Lifecycle::new(id);
+        let mut lifecycle = Lifecycle::new(id, &Default::default());
         lifecycle.prepare(&state, true);
         let records = next::advance(&program, &mut state, [arrives(2, "b")], moment, &Plain);
         let told = lifecycle.take(&program, &records).outgoing;
@@ -436,7 +439,7 @@ mod tests {
     fn a_cancelled_instance_is_told_to_the_inbox_also_where_nobody_follows() {
         let program = program(json!({ "do": [{ "a": { "wait": { "seconds": 5 } } }] }));
         let id = InstanceId(uuid::Uuid::nil());
-        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id));
+        let (mut state, mut lifecycle) = (State::new(id), Lifecycle::new(id, &Default::default()));
         let first = Stamped { seq: 1, at: Timestamp::UNIX_EPOCH, record: created(&program) };
         state.apply(&program, &first).unwrap();
         let moment = Moment { now: Timestamp::UNIX_EPOCH, chance: 0.5 };

@@ -8,6 +8,9 @@
 //!
 //! Numbers are given and batches handed to the journal under one lock, and the journal applies batches in that order. So
 //! whoever has seen a number as durable finds every smaller one that will ever be there.
+//!
+//! Every event is a tenant's: only that tenant's instances hear it, and the same `source` and `id` in two tenants are two
+//! events. The inbox has one order and one limit for all; sinks are the server's and are sent everything.
 
 pub mod cloud_event;
 mod inbox;
@@ -27,11 +30,12 @@ use url::Url;
 use self::cloud_event::CloudEvent;
 use self::inbox::{Numbers, Stored};
 use self::outbox::Outbox;
+use super::ownership::{Owned, Ownership};
 use super::{Shared, locked};
 use crate::clock::Clock;
 use crate::journal::{Batch, CommitError, Journal, StoreError};
 use crate::machine::record::{Record, Stamped};
-use crate::model::Json;
+use crate::model::{Json, TenantName};
 
 pub(super) use inbox::Arrival;
 
@@ -92,6 +96,8 @@ impl From<StoreError> for EventError {
 /// What a batch of records has to say to others.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    /// Whose instance tells it.
+    pub(super) whose: Arc<Ownership>,
     /// Events for the inbox.
     pub(super) emitted: Vec<Arc<Json>>,
     /// Events for sinks and followers, the emitted ones among them.
@@ -110,7 +116,7 @@ pub(super) struct Events {
     newest: watch::Sender<u64>,
     /// Nothing is removed before.
     kept_until: Timestamp,
-    followers: broadcast::Sender<Arc<Json>>,
+    followers: broadcast::Sender<Owned<Arc<Json>>>,
 }
 
 impl Events {
@@ -144,15 +150,15 @@ impl Events {
     pub(super) async fn commit(&self, batch: Batch, told: Told) -> Result<(), CommitError> {
         if told.emitted.is_empty() && (told.outgoing.is_empty() || self.settings.sinks.is_empty()) {
             self.journal.commit(batch).await?;
-            self.follow(told.outgoing);
+            self.follow(told);
             return Ok(());
         }
         let now = self.clock.now();
-        let mut stored = Stored::new(batch);
+        let mut stored = Stored::new(batch, &told.whose.tenant);
         let (answer, out) = {
             let mut numbers = locked(&self.numbers);
             for event in &told.emitted {
-                let known = inbox::is_known(&*self.journal, event)?;
+                let known = inbox::is_known(&*self.journal, &told.whose.tenant, event)?;
                 // Never refused: were the event known, the instance's own records must be stored all the same.
                 numbers.add(&mut stored, event, now, known, false);
             }
@@ -161,18 +167,18 @@ impl Events {
         };
         self.settle(&stored, answer.await)?;
         self.outbox.durable(out);
-        self.follow(told.outgoing);
+        self.follow(told);
         Ok(())
     }
 
-    /// Stores events that came from outside. Durable on return.
-    pub(super) async fn accept(&self, events: &[Arc<Json>]) -> Result<Accepted, EventError> {
+    /// Stores events that came from outside for a tenant. Durable on return.
+    pub(super) async fn accept(&self, tenant: &TenantName, events: &[Arc<Json>]) -> Result<Accepted, EventError> {
         for _ in 0..TRIES_MAX {
             // Looked up before the lock; the expectations of the batch hold what changes in between.
-            let known: Vec<_> =
-                events.iter().map(|event| inbox::is_known(&*self.journal, event)).collect::<Result<_, _>>()?;
+            let known = events.iter().map(|event| inbox::is_known(&*self.journal, tenant, event));
+            let known: Vec<_> = known.collect::<Result<_, _>>()?;
             let now = self.clock.now();
-            let mut stored = Stored::new(Batch::default());
+            let mut stored = Stored::new(Batch::default(), tenant);
             let answer = {
                 let mut numbers = locked(&self.numbers);
                 if !numbers.has_place(events.len()) {
@@ -204,10 +210,10 @@ impl Events {
         Ok(())
     }
 
-    fn follow(&self, events: Vec<Arc<Json>>) {
-        for event in events {
+    fn follow(&self, Told { whose, outgoing, .. }: Told) {
+        for told in outgoing {
             // Fails only where nobody follows.
-            let _ = self.followers.send(event);
+            let _ = self.followers.send(Owned { whose: whose.clone(), told });
         }
     }
 
@@ -217,13 +223,19 @@ impl Events {
     }
 
     /// What is emitted and what happens to instances, from now on.
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Json>> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Owned<Arc<Json>>> {
         self.followers.subscribe()
     }
 
     /// See [`inbox::read`].
-    pub(super) fn read(&self, after: u64, until: u64, since: Timestamp) -> Result<(Vec<Arrival>, u64), StoreError> {
-        inbox::read(&*self.journal, after, until, since)
+    pub(super) fn read(
+        &self,
+        tenant: &TenantName,
+        after: u64,
+        until: u64,
+        since: Timestamp,
+    ) -> Result<(Vec<Arrival>, u64), StoreError> {
+        inbox::read(&*self.journal, tenant, after, until, since)
     }
 
     /// The time before which an event came too early for a listener that begins now.
@@ -264,11 +276,15 @@ pub(super) fn emitted(records: &[Stamped]) -> Vec<Arc<Json>> {
 }
 
 /// Stores events; whoever asked may be gone before that is done.
-pub(super) async fn accept(shared: &Arc<Shared>, events: Vec<CloudEvent>) -> Result<Accepted, EventError> {
+pub(super) async fn accept(
+    shared: &Arc<Shared>,
+    tenant: &TenantName,
+    events: Vec<CloudEvent>,
+) -> Result<Accepted, EventError> {
     shared.check_open().map_err(EventError::Unavailable)?;
     let events: Vec<_> = events.into_iter().map(|event| Arc::new(event.into_json())).collect();
-    let store = shared.clone();
-    let stored = shared.tasks.spawn(async move { store.mail.accept(&events).await });
+    let (store, tenant) = (shared.clone(), tenant.clone());
+    let stored = shared.tasks.spawn(async move { store.mail.accept(&tenant, &events).await });
     stored.await.unwrap_or_else(|error| Err(EventError::Unavailable(format!("store the events: {error}"))))
 }
 

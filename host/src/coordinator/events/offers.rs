@@ -11,10 +11,12 @@ use tokio::sync::watch;
 use super::{Arrival, Events};
 use crate::journal::StoreError;
 use crate::machine::record::{Record, Stamped};
+use crate::model::TenantName;
 
 /// An instance's place in the inbox.
 pub(in crate::coordinator) struct Offers {
     events: Arc<Events>,
+    tenant: TenantName,
     arrived: watch::Receiver<u64>,
     /// Everything up to this number was offered.
     offered: u64,
@@ -25,15 +27,15 @@ pub(in crate::coordinator) struct Offers {
 }
 
 impl Offers {
-    /// For an instance that was just created.
-    pub(in crate::coordinator) fn new(events: &Arc<Events>) -> Self {
-        let since = events.window_start();
-        Self { events: events.clone(), arrived: events.arrivals(), offered: 0, since, catching_up: false }
+    /// For an instance of a tenant that was just created.
+    pub(in crate::coordinator) fn new(events: &Arc<Events>, tenant: &TenantName) -> Self {
+        let (since, tenant) = (events.window_start(), tenant.clone());
+        Self { events: events.clone(), tenant, arrived: events.arrivals(), offered: 0, since, catching_up: false }
     }
 
     /// For one that was recovered.
-    pub(in crate::coordinator) fn recovered(events: &Arc<Events>) -> Self {
-        Self { since: Timestamp::MIN, catching_up: true, ..Self::new(events) }
+    pub(in crate::coordinator) fn recovered(events: &Arc<Events>, tenant: &TenantName) -> Self {
+        Self { since: Timestamp::MIN, catching_up: true, ..Self::new(events, tenant) }
     }
 
     /// Goes back to the beginning of the window where something began to listen.
@@ -55,7 +57,7 @@ impl Offers {
         loop {
             let newest = *self.arrived.borrow_and_update();
             if self.offered < newest {
-                let (arrivals, reached) = self.events.read(self.offered, newest, self.since)?;
+                let (arrivals, reached) = self.events.read(&self.tenant, self.offered, newest, self.since)?;
                 self.offered = reached;
                 if !arrivals.is_empty() {
                     return Ok(arrivals);

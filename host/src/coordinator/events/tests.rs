@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::offers::Offers;
 use super::*;
 use crate::clock::SimClock;
-use crate::coordinator::tests::{JumpClock, Kit, World, ended, hangs, new_year, order};
+use crate::coordinator::tests::{JumpClock, Kit, World, anybody, ended, hangs, new_year, order};
 use crate::journal::faulty::{Crash, CrashJournal};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{Scan, keys};
@@ -50,7 +50,8 @@ impl Room {
     }
 
     async fn accept(&self, ids: &[&str]) -> (usize, usize) {
-        let Accepted { accepted, duplicates } = self.events.accept(&events(ids)).await.unwrap();
+        let Accepted { accepted, duplicates } =
+            self.events.accept(&TenantName::standard(), &events(ids)).await.unwrap();
         (accepted, duplicates)
     }
 
@@ -97,15 +98,15 @@ async fn an_event_may_come_before_its_listener_within_the_window() {
     room.accept(&["early"]).await;
     room.clock.advance(SignedDuration::from_mins(9));
     room.accept(&["later"]).await;
-    assert_eq!(offered(&mut Offers::new(&room.events)).await, ["early", "later"]);
+    assert_eq!(offered(&mut Offers::new(&room.events, &TenantName::standard())).await, ["early", "later"]);
     room.clock.advance(SignedDuration::from_mins(2));
-    assert_eq!(offered(&mut Offers::new(&room.events)).await, ["later"]);
+    assert_eq!(offered(&mut Offers::new(&room.events, &TenantName::standard())).await, ["later"]);
 }
 
 #[tokio::test]
 async fn who_begins_to_listen_is_offered_the_window_again_and_then_what_comes() {
     let room = Room::new().await;
-    let mut offers = Offers::new(&room.events);
+    let mut offers = Offers::new(&room.events, &TenantName::standard());
     assert!(offered(&mut offers).await.is_empty());
     room.accept(&["a", "b"]).await;
     assert_eq!(offered(&mut offers).await, ["a", "b"]);
@@ -121,7 +122,7 @@ async fn who_begins_to_listen_is_offered_the_window_again_and_then_what_comes() 
 async fn nothing_is_offered_to_who_does_not_listen() {
     let room = Room::new().await;
     room.accept(&["a"]).await;
-    let mut offers = Offers::new(&room.events);
+    let mut offers = Offers::new(&room.events, &TenantName::standard());
     tokio::select! {
         biased;
         arrivals = offers.next(false) => panic!("{arrivals:?}"),
@@ -135,9 +136,10 @@ async fn many_senders_at_once_lose_nothing_and_keep_one_order() {
     let room = Room::new().await;
     let senders = (0..100).map(|n| {
         let events = room.events.clone();
-        tokio::spawn(async move { events.accept(&[event(&format!("{n}"))]).await.unwrap() })
+        tokio::spawn(async move { events.accept(&TenantName::standard(), &[event(&format!("{n}"))]).await.unwrap() })
     });
-    let (mut one, mut other) = (Offers::new(&room.events), Offers::new(&room.events));
+    let (mut one, mut other) =
+        (Offers::new(&room.events, &TenantName::standard()), Offers::new(&room.events, &TenantName::standard()));
     let mut seen = Vec::new();
     for sender in senders.collect::<Vec<_>>() {
         sender.await.unwrap();
@@ -156,13 +158,16 @@ async fn an_event_stored_just_before_a_crash_is_offered_after_it_however_late_th
         let one = [event("a")];
         tokio::select! {
             biased;
-            _ = events.accept(&one) => panic!("nobody is left to answer"),
+            _ = events.accept(&TenantName::standard(), &one) => panic!("nobody is left to answer"),
             () = journal.crashed() => {}
         }
         clock.advance(SignedDuration::from_hours(5));
         let room = Room::over(Arc::new(journal.reopen()), clock.clone()).await;
-        assert_eq!(offered(&mut Offers::recovered(&room.events)).await, expected, "{crash:?}");
-        assert!(offered(&mut Offers::new(&room.events)).await.is_empty(), "for a new listener it is too old");
+        assert_eq!(offered(&mut Offers::recovered(&room.events, &TenantName::standard())).await, expected, "{crash:?}");
+        assert!(
+            offered(&mut Offers::new(&room.events, &TenantName::standard())).await.is_empty(),
+            "for a new listener it is too old"
+        );
         let due = room.events.prune_due().unwrap();
         assert!(due.is_none_or(|due| due >= clock.now() + RECOVERY), "it stays until everybody has looked");
         let again = room.accept(&["a"]).await;
@@ -176,7 +181,7 @@ async fn what_is_emitted_is_stored_with_its_records_or_not_at_all() {
     let commit = async |journal: Arc<dyn Journal>| {
         let events = open(journal, &clock, vec!["http://127.0.0.1:1/".parse().unwrap()]).await;
         let batch = Batch::default().put(b"record".to_vec(), "x".into());
-        let told = Told { emitted: vec![event("a")], outgoing: vec![event("a")] };
+        let told = Told { emitted: vec![event("a")], outgoing: vec![event("a")], ..Told::default() };
         events.commit(batch, told).await
     };
     for (crash, expected) in [(Crash::Unanswered, 1), (Crash::Frozen, 0)] {
@@ -197,9 +202,9 @@ async fn what_is_emitted_is_stored_with_its_records_or_not_at_all() {
 async fn an_emitted_event_that_is_known_does_not_stop_its_instance() {
     let room = Room::new().await;
     room.accept(&["a"]).await;
-    let told = Told { emitted: vec![event("a"), event("b")], outgoing: Vec::new() };
+    let told = Told { emitted: vec![event("a"), event("b")], ..Told::default() };
     room.events.commit(Batch::default().put(b"record".to_vec(), "x".into()), told).await.unwrap();
-    assert_eq!(offered(&mut Offers::new(&room.events)).await, ["a", "b"]);
+    assert_eq!(offered(&mut Offers::new(&room.events, &TenantName::standard())).await, ["a", "b"]);
     assert!(room.journal.get(b"record").unwrap().is_some());
     assert_eq!(room.accept(&["b"]).await, (0, 1));
 }
@@ -232,7 +237,7 @@ async fn a_full_inbox_takes_nothing_from_outside() {
     room.accept(&["a"]).await;
     room.journal.apply(move_to(&room.journal, inbox::EVENTS_MAX)).unwrap();
     let room = room.again().await;
-    assert_eq!(room.events.accept(&events(&["b"])).await, Err(EventError::Full));
+    assert_eq!(room.events.accept(&TenantName::standard(), &events(&["b"])).await, Err(EventError::Full));
     room.clock.advance(SignedDuration::from_mins(11));
     room.events.prune().await.unwrap();
     assert_eq!(room.accept(&["b"]).await, (1, 0));
@@ -382,7 +387,7 @@ async fn followers_hear_of_instances_as_cloud_events() {
     use futures_util::StreamExt as _;
     let kit = Kit::new(flow(), World::new(|_, _| hangs()));
     let handle = kit.start().await;
-    let told = handle.cloud_events();
+    let told = handle.cloud_events(anybody());
     let id = handle.start(order(json!({}))).await.unwrap().summary.id;
     handle.cancel(id, None).await.unwrap();
     let told: Vec<_> = told.take(8).map(|event| (0, Json::clone(&event))).collect().await;

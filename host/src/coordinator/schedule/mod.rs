@@ -2,9 +2,14 @@
 //! of them. A fire is a start whose idempotency key says what it is for, and only then does the schedule's row move on;
 //! so a crash in between repeats the same start and not another.
 //!
-//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was.
+//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was. Schedules of packs run in
+//! the tenant `default` and hear its events.
 
+mod agenda;
 mod listening;
+pub(super) mod made;
+pub mod manage;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -17,7 +22,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(super) use self::agenda::Agenda;
 use self::listening::Held;
+use self::template::LastFire;
 use super::Shared;
 use super::events::Arrival;
 use super::programs::Scheduled;
@@ -49,11 +56,16 @@ struct ScheduleRow {
     /// Events that do not suffice yet (`on`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     held: Vec<Held>,
+    /// The last fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<LastFire>,
 }
 
 struct Entry {
     program: Arc<Program>,
     row: ScheduleRow,
+    /// Switched off: it does not fire, and what passes is not caught up.
+    off: bool,
 }
 
 /// All schedules.
@@ -64,12 +76,14 @@ pub(super) struct Scheduler {
     ends: JoinSet<Place>,
     arrived: watch::Receiver<u64>,
     changes: Option<watch::Receiver<u64>>,
+    switches: watch::Receiver<u64>,
 }
 
 /// What the scheduler was woken by.
 enum Woken {
     Stopping,
     Changed,
+    Switched,
     Due,
     Arrived,
     Ended(Place),
@@ -78,7 +92,8 @@ enum Woken {
 impl Scheduler {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         let (arrived, changes) = (shared.mail.arrivals(), shared.programs.changes());
-        Self { shared: shared.clone(), entries: BTreeMap::new(), ends: JoinSet::new(), arrived, changes }
+        let switches = shared.agenda.switches();
+        Self { shared: shared.clone(), entries: BTreeMap::new(), ends: JoinSet::new(), arrived, changes, switches }
     }
 
     /// Fires until the server stops.
@@ -97,6 +112,7 @@ impl Scheduler {
             match self.wait().await {
                 Woken::Stopping => return Ok(()),
                 Woken::Changed => self.align().await?,
+                Woken::Switched => self.switch().await?,
                 Woken::Due | Woken::Arrived => {}
                 Woken::Ended(place) => self.ended(&place).await?,
             }
@@ -104,7 +120,7 @@ impl Scheduler {
     }
 
     async fn wait(&mut self) -> Woken {
-        let due = self.entries.values().filter_map(|entry| entry.row.due).min();
+        let due = self.entries.values().filter(|entry| !entry.off).filter_map(|entry| entry.row.due).min();
         let listens = self.entries.values().any(|entry| matches!(entry.program.schedule, Some(Schedule::On(..))));
         let clock = self.shared.clock.clone();
         let alarm = async move {
@@ -127,6 +143,7 @@ impl Scheduler {
             biased;
             () = self.shared.stop.cancelled() => Woken::Stopping,
             () = changed => Woken::Changed,
+            Ok(()) = self.switches.changed() => Woken::Switched,
             Some(Ok(place)) = self.ends.join_next() => Woken::Ended(place),
             () = alarm => Woken::Due,
             Ok(()) = self.arrived.changed(), if listens => Woken::Arrived,
@@ -172,7 +189,8 @@ impl Scheduler {
             None => self.begun(schedule, text, found.version),
         };
         let running = row.running.filter(|_| !was_known);
-        self.entries.insert(place.clone(), Entry { program: found.program, row });
+        let off = self.shared.agenda.is_off(&place);
+        self.entries.insert(place.clone(), Entry { program: found.program, row, off });
         self.store(&place).await?;
         if let Some(instance) = running {
             self.watch(place, instance);
@@ -184,7 +202,27 @@ impl Scheduler {
     fn begun(&self, schedule: &Schedule, text: Json, version: semver::Version) -> ScheduleRow {
         let due = timing::first(schedule, self.shared.clock.now());
         let seen = *self.arrived.borrow();
-        ScheduleRow { version, schedule: text, due, running: None, seen, held: Vec::new() }
+        ScheduleRow { version, schedule: text, due, running: None, seen, held: Vec::new(), last: None }
+    }
+
+    /// Takes over which schedules are switched off. One that is switched on again goes on with its rhythm; what passed
+    /// meanwhile is not caught up.
+    async fn switch(&mut self) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        let mut on = Vec::new();
+        for (place, entry) in &mut self.entries {
+            let was = std::mem::replace(&mut entry.off, self.shared.agenda.is_off(place));
+            if let (true, false, Some(due), Some(schedule)) = (was, entry.off, entry.row.due, &entry.program.schedule)
+                && due <= now
+            {
+                entry.row.due = timing::next(schedule, due, now);
+                on.push(place.clone());
+            }
+        }
+        for place in on {
+            self.store(&place).await?;
+        }
+        Ok(())
     }
 
     /// Removes the rows of schedules that went while no server ran.
@@ -198,13 +236,15 @@ impl Scheduler {
     /// Fires what is due, each once however often it was missed.
     async fn fire_due(&mut self) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
-        let due = self.entries.iter().filter_map(|(place, entry)| Some((place.clone(), entry.row.due?)));
+        let on = self.entries.iter().filter(|(_, entry)| !entry.off);
+        let due = on.filter_map(|(place, entry)| Some((place.clone(), entry.row.due?)));
         let due: Vec<_> = due.filter(|(_, due)| *due <= now).collect();
         for (place, due) in due {
-            let Some(started) = self.fire(&place, &due.to_string(), Json::Null).await else { return Ok(()) };
+            let Some(last) = self.fire(&place, &due.to_string(), Json::Null).await else { return Ok(()) };
             let Some(entry) = self.entries.get_mut(&place) else { continue };
             let Some(schedule) = &entry.program.schedule else { continue };
-            let running = started.filter(|_| matches!(schedule, Schedule::After(_)));
+            let running = last.instance.filter(|_| matches!(schedule, Schedule::After(_)));
+            entry.row.last = Some(last);
             entry.row.running = running;
             entry.row.due = if running.is_some() { None } else { timing::next(schedule, due, now) };
             self.store(&place).await?;
@@ -217,7 +257,7 @@ impl Scheduler {
 
     /// Starts an instance. Nothing where the server takes no work: the fire is repeated after the next start. A workflow
     /// that cannot be started is logged, and its schedule goes on.
-    async fn fire(&self, (pack, workflow): &Place, what: &str, input: Json) -> Option<Option<InstanceId>> {
+    async fn fire(&self, (pack, workflow): &Place, what: &str, input: Json) -> Option<LastFire> {
         let start = Start {
             pack: pack.clone(),
             version: None,
@@ -228,13 +268,16 @@ impl Scheduler {
             idempotency_key: Some(format!("schedule/{pack}/{workflow}/{what}")),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         };
+        let at = self.shared.clock.now();
         match start::start(&self.shared, start).await {
-            Ok(started) => Some(Some(started.summary.id)),
+            Ok(started) => Some(LastFire { at, instance: Some(started.summary.id), problem: None }),
             Err(StartError::Unavailable(_)) if self.shared.check_open().is_err() => None,
             Err(error) => {
                 tracing::error!(%pack, %workflow, %error, "a schedule could not start its workflow");
-                Some(None)
+                Some(LastFire { at, instance: None, problem: Some(error.to_string()) })
             }
         }
     }
@@ -276,7 +319,7 @@ impl Scheduler {
                 return Ok(());
             }
             let arrivals;
-            (arrivals, seen) = self.shared.mail.read(seen, newest, Timestamp::MIN)?;
+            (arrivals, seen) = self.shared.mail.read(&TenantName::standard(), seen, newest, Timestamp::MIN)?;
             for arrival in &arrivals {
                 if !self.offer(arrival).await? {
                     return Ok(());
@@ -306,15 +349,24 @@ impl Scheduler {
                 strategy,
                 read: *read,
             };
+            if entry.off {
+                if let Some(entry) = self.entries.get_mut(&place) {
+                    entry.row.seen = arrival.number;
+                }
+                continue;
+            }
             let held = entry.row.held.clone();
             let taken = listening.take(held, arrival);
+            let mut last = entry.row.last.clone();
             if let Some(input) = taken.fires {
                 let what = format!("event-{}", arrival.number);
-                if self.fire(&place, &what, input).await.is_none() {
+                last = self.fire(&place, &what, input).await;
+                if last.is_none() {
                     return Ok(false);
                 }
             }
             let Some(entry) = self.entries.get_mut(&place) else { continue };
+            entry.row.last = last;
             entry.row.seen = arrival.number;
             entry.row.held = taken.held;
             // An event that means nothing to it costs no write: it may be looked at again after a restart.

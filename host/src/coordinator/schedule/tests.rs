@@ -404,7 +404,7 @@ async fn send(handle: &Handle, events: &[&str]) {
         CloudEvent::structured(json!({ "specversion": "1.0", "id": text, "source": "/", "type": kind, "data": data }))
             .unwrap()
     };
-    handle.take_events(events.iter().map(event).collect()).await.unwrap();
+    handle.take_events(&TenantName::standard(), events.iter().map(event).collect()).await.unwrap();
 }
 
 /// Waits for so many instances and gives their inputs.

@@ -6,7 +6,7 @@ use crate::definition::cron;
 use crate::definition::graph::Schedule;
 
 /// A schedule fires at most once in this time, whatever it says: each fire is an instance with its history.
-const PERIOD_MIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const PERIOD_MIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// The first fire of a schedule that begins now.
 pub(super) fn first(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {

@@ -5,15 +5,20 @@ use super::*;
 /// `flow` hangs and names `on_cancel` for its cancellation; `sweep` calls `sweep` with what it is given.
 fn kit(on_cancel: &str) -> Kit {
     let flow = json!({
-        "document": { "metadata": { "onCancel": on_cancel } }, "do": [{ "work": { "call": "hang" } }],
+        "document": { "metadata": { "onCancel": on_cancel } },
+        "do": [{ "note": { "set": { "made": 7 }, "export": { "as": "${ . }" } } }, { "work": { "call": "hang" } }],
     });
     let sweep = json!({ "do": [{ "clean": { "call": "sweep" } }] });
+    let strict = json!({
+        "input": { "schema": { "properties": { "instance": {}, "input": {} }, "additionalProperties": false } },
+        "do": [{ "clean": { "call": "sweep" } }],
+    });
     let named = |name: &str, definition| (name.to_owned(), Arc::new(program(definition)));
     let world = World::new(|attempt, _| match attempt.call.callee.action().unwrap().action.as_str() {
         "hang" => hangs(),
         _ => gives(attempt.call.arguments.clone()),
     });
-    let shelf = Arc::new(Shelf([named("flow", flow), named("sweep", sweep)].into()));
+    let shelf = Arc::new(Shelf([named("flow", flow), named("sweep", sweep), named("strict", strict)].into()));
     Kit { shelf, ..Kit::new(json!({ "do": [{ "a": { "set": 1 } }] }), world) }
 }
 
@@ -33,10 +38,21 @@ async fn cancelling_starts_what_the_workflow_names_once() {
     let all = all(&handle);
     assert_eq!(all.len(), 2, "{all:?}");
     let cleaning = ended(&handle, all[0].id).await;
-    assert_eq!(cleaning.input, json!({ "instance": id, "input": { "size": 1 } }));
+    assert_eq!(cleaning.input, json!({ "instance": id, "input": { "size": 1 }, "context": { "made": 7 } }));
     let parent = cleaning.parent.unwrap();
     assert_eq!((parent.instance, parent.detached), (id, true));
     assert_eq!((cleaning.status, kit.world.names()), (Status::Completed, vec!["hang".to_owned(), "sweep".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_schema_that_knows_no_context_is_given_none() {
+    let kit = kit("strict");
+    let handle = kit.start().await;
+    let id = handle.start(order(json!({ "size": 1 }))).await.unwrap().summary.id;
+    kit.world.called(1).await;
+    handle.cancel(id, None).await.unwrap();
+    let cleaning = ended(&handle, all(&handle)[0].id).await;
+    assert_eq!(cleaning.input, json!({ "instance": id, "input": { "size": 1 } }));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ fn emitter() -> Start {
 async fn send(handle: &Handle, kinds: &[&str]) -> Accepted {
     let event = |kind: &&str| json!({ "specversion": "1.0", "id": kind, "source": "/", "type": kind, "data": kind });
     let events = kinds.iter().map(|kind| CloudEvent::structured(event(kind)).unwrap()).collect();
-    handle.take_events(events).await.unwrap()
+    handle.take_events(&TenantName::standard(), events).await.unwrap()
 }
 
 async fn listen(handle: &Handle) -> InstanceId {

@@ -65,7 +65,7 @@ async fn progress_is_told_at_most_ten_times_a_second_and_kept() {
     let flow = json!({ "do": [{ "copy": { "call": "copy" } }] });
     let kit = Kit { clock: Arc::new(clock), ..Kit::new(flow, world) };
     let handle = kit.start().await;
-    let mut events = Box::pin(handle.subscribe(None));
+    let mut events = Box::pin(handle.subscribe(anybody()));
     let id = handle.start(order(json!({}))).await.unwrap().summary.id;
     let mut told = 0;
     loop {

@@ -222,12 +222,12 @@ async fn listings_filter_and_go_on_page_by_page() {
         next = after;
     }
     assert_eq!(seen, ids);
-    let status = |status| InstanceFilter { status: Some(status), ..all.clone() };
+    let status = |status| InstanceFilter { status: vec![status], ..all.clone() };
     assert_eq!(list(&status(Status::Running), 10, None).0, ids[..1]);
     assert_eq!(list(&status(Status::Completed), 10, None).0, ids[1..]);
     let even = InstanceFilter { service: Some(ServiceName::parse("even").unwrap()), ..all.clone() };
     assert_eq!(list(&even, 10, None).0, [ids[0], ids[2], ids[4], ids[6]]);
-    let even_ended = InstanceFilter { status: Some(Status::Completed), ..even };
+    let even_ended = InstanceFilter { status: vec![Status::Completed], ..even };
     assert_eq!(list(&even_ended, 10, None).0, [ids[2], ids[4], ids[6]]);
     let other = InstanceFilter { workflow: Some(WorkflowName::parse("other").unwrap()), ..all.clone() };
     assert_eq!(list(&other, 10, None), (vec![], None));

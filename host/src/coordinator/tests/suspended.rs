@@ -34,7 +34,7 @@ async fn what_is_out_ends_and_nothing_new_begins_until_it_is_resumed() {
     assert_eq!(summary.status, Status::Suspended);
     assert!(summary.waiting_for.unwrap().contains("until it is resumed"));
     assert_eq!((handle.counters().live, handle.counters().suspended), (0, 1));
-    let filter = InstanceFilter { status: Some(Status::Suspended), ..InstanceFilter::default() };
+    let filter = InstanceFilter { status: vec![Status::Suspended], ..InstanceFilter::default() };
     assert_eq!(handle.instances(&filter, 10, None).unwrap().items.len(), 1);
     assert_eq!(handle.tasks(id).unwrap()[0].status, Status::Suspended);
     let_go.send_replace(true);
@@ -114,7 +114,7 @@ async fn a_faulted_instance_goes_on_from_the_task_that_failed() {
     assert_eq!((summary.status, summary.output, summary.error), (Status::Completed, Some(json!("b")), None));
     assert_eq!(world.names(), ["b"], "what was done before stays done");
     for (status, count) in [(Status::Faulted, 0), (Status::Completed, 1)] {
-        let filter = InstanceFilter { status: Some(status), ..InstanceFilter::default() };
+        let filter = InstanceFilter { status: vec![status], ..InstanceFilter::default() };
         assert_eq!(handle.instances(&filter, 10, None).unwrap().items.len(), count, "{status:?}");
     }
     let tasks = handle.tasks(id).unwrap();

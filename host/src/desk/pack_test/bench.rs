@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::case::{ActionLabel, TestFile};
 use super::read::{self, Known};
-use crate::connection::secrets::SecretStore;
+use crate::connection::secrets::{SecretStore, Secrets};
 use crate::coordinator::perform::Attempt;
 use crate::coordinator::{Named, ProgramError, Programs, Resolved};
 use crate::definition::graph::{Callee, NodeKind, Program};
@@ -19,10 +19,10 @@ use crate::desk::actions::DeskActions;
 use crate::desk::tools::Tools;
 use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
-use crate::model::{ActionName, ComponentName, Effect, PackName, WorkflowName};
+use crate::model::{ActionName, ComponentName, Effect, PackName, TenantName, WorkflowName};
 use crate::pack::directory::{Directory, MANIFEST, PackPath};
 use crate::pack::install::{Beside, CheckError, Rules, check};
-use crate::pack::manifest::Manifest;
+use crate::pack::manifest::{ConnectionKind, Manifest};
 use crate::sandbox::{self, Component};
 
 /// The pack under test.
@@ -33,7 +33,7 @@ pub(super) struct Bench {
     pub(super) programs: BTreeMap<WorkflowName, Arc<Program>>,
     actions: SharedActions,
     pub(super) tools: Arc<Tools>,
-    pub(super) secrets: SecretStore,
+    pub(super) secrets: Secrets,
     /// Loaded when first called.
     components: tokio::sync::Mutex<BTreeMap<ComponentName, Arc<Component>>>,
     /// Keeps the key of the secrets.
@@ -77,7 +77,7 @@ impl Bench {
         let actions: SharedActions = Arc::new(Neighbours { own, others });
         let temporary = tempfile::tempdir().map_err(|error| failed(&error))?;
         let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &temporary.path().join("key"));
-        let secrets = secrets.map_err(|error| failed(&error))?;
+        let secrets = secrets.map_err(|error| failed(&error))?.of(&TenantName::standard());
         for name in sound.manifest.secrets.keys() {
             secrets.put(name, name.as_str().as_bytes()).await.map_err(|error| failed(&error))?;
         }
@@ -205,6 +205,12 @@ impl Known for Bench {
 
     fn connections(&self) -> Vec<String> {
         self.manifest.connections.keys().map(ToString::to_string).collect()
+    }
+
+    fn mail_connections(&self) -> Vec<String> {
+        let connections = self.manifest.connections.iter();
+        let mail = connections.filter(|(_, connection)| connection.kind == ConnectionKind::Smtp);
+        mail.map(|(name, _)| name.to_string()).collect()
     }
 
     fn tasks(&self, workflow: &WorkflowName) -> Vec<String> {

@@ -111,6 +111,10 @@ pub enum Reply {
     Interrupted,
     /// Nothing was sent.
     Unavailable,
+    /// The mail server refuses for good; mail only.
+    Refused,
+    /// The connection's filter keeps the message back, with this reason; mail only.
+    Filtered(String),
 }
 
 /// A response's body.

@@ -9,6 +9,7 @@ mod bench;
 mod case;
 mod coverage;
 mod judge;
+mod mail;
 mod perform;
 mod read;
 mod script;
@@ -200,6 +201,8 @@ impl Tested {
             idempotency_key: Some("order".to_owned()),
             tenant: TenantName::standard(),
             created_by: None,
+            rerun_of: None,
+            asked: None,
         }
     }
 

@@ -12,11 +12,13 @@ use url::Url;
 
 use super::bench::Bench;
 use super::case::{ActionLabel, Way};
+use super::mail;
 use super::script::{Asked, Script};
 use crate::capability::{Granted, Observe};
 use crate::connection::call::{Allowed, Caller, Kind};
 use crate::connection::client::{Client, SendError, StandIn};
 use crate::connection::declaration::Connection;
+use crate::connection::mail::{Letter, MailError, Sent};
 use crate::connection::outside::Outside;
 use crate::coordinator::perform::{Attempt, Finding};
 use crate::coordinator::{Perform, read_yaml};
@@ -25,7 +27,7 @@ use crate::desk::tee::{Said, Tee, named};
 use crate::journal::memory::MemoryJournal;
 use crate::model::{ConnectionName, Effect, Failure, SecretName, Success};
 use crate::notification::Notifications;
-use crate::pack::manifest::Uses;
+use crate::pack::manifest::{ConnectionKind, Uses};
 use crate::sandbox::{Invocation, Phase, Reply};
 
 tokio::task_local! {
@@ -61,6 +63,26 @@ impl StandIn for Counterpart {
         };
         async move {
             // Like the real outside, it never answers at once: others get their turn.
+            tokio::task::yield_now().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn mail(&self, letter: Letter) -> BoxFuture<'static, Result<Sent, MailError>> {
+        let (key, instance) = self.call.clone().unwrap_or_default();
+        let asked = Asked {
+            way: Way::Connection(self.connection.as_ref().map(ToString::to_string).unwrap_or_default()),
+            method: mail::METHOD.to_owned(),
+            path: mail::PATH.to_owned(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: mail::shown(&letter).to_string().into(),
+            key,
+            instance,
+        };
+        let answer = self.script.mail(&asked, &letter);
+        async move {
             tokio::task::yield_now().await;
             answer
         }
@@ -111,8 +133,10 @@ impl Performer {
         let client = |name: &ConnectionName| {
             let counterpart =
                 Counterpart { script: self.script.clone(), connection: Some(name.clone()), call: Some(call.clone()) };
+            let kind = self.bench.manifest.connections.get(name).map(|asked| asked.kind).unwrap_or_default();
+            let declaration = declaration(name, kind);
             let client =
-                Client::standing_in(name.clone(), declaration(name), self.bench.secrets.clone(), Arc::new(counterpart));
+                Client::standing_in(name.clone(), declaration, self.bench.secrets.clone(), Arc::new(counterpart));
             (name.clone(), Arc::new(client))
         };
         uses.connections.iter().map(client).collect()
@@ -186,6 +210,7 @@ impl Performer {
         let hosts = uses.hosts.clone();
         let allowed = Allowed {
             pack: self.bench.manifest.name.clone(),
+            tenant: attempt.tenant.clone(),
             connections: self.connections(uses, &call),
             hosts: Arc::new(move |url| hosts.iter().any(|pattern| pattern.matches(url)).then(|| url.clone())),
             secrets: itself(&uses.secrets),
@@ -256,7 +281,12 @@ fn itself(names: &[SecretName]) -> BTreeMap<SecretName, SecretName> {
 }
 
 /// A connection that leads to nobody but the script; names below `.invalid` are nobody's (RFC 2606).
-fn declaration(name: &ConnectionName) -> Connection {
-    serde_json::from_value(json!({ "baseUrl": format!("https://{name}.invalid/") }))
-        .expect("a connection's name is a label of a host's name")
+fn declaration(name: &ConnectionName, kind: ConnectionKind) -> Connection {
+    let declaration = match kind {
+        ConnectionKind::Http => json!({ "baseUrl": format!("https://{name}.invalid/") }),
+        ConnectionKind::Smtp => {
+            json!({ "baseUrl": format!("smtp://{name}.invalid"), "mail": { "from": format!("orchestrator@{name}.invalid") } })
+        }
+    };
+    serde_json::from_value(declaration).expect("a connection's name is a label of a host's name")
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::case::{ActionLabel, Answer, Answered, Body, Case, Entry, Expect, Reply, TestFile, Times, Told, Way};
+use super::mail;
 use crate::definition::diagnostic::near;
 use crate::definition::yaml::{self, Entry as Pair, Tree, Value};
 use crate::definition::{Diagnostic, Position, Source};
@@ -16,6 +17,7 @@ use crate::model::WorkflowName;
 const CASES_MAX: usize = 1_000;
 
 const CASE_KEYS: &[&str] = &["name", "input", "outside", "actions", "events", "cancel", "crash", "expect"];
+const MAIL_KEYS: &[&str] = &["connection", "mail", "filtered", "failure", "times"];
 const ENTRY_KEYS: &[&str] = &["connection", "request", "query", "headers", "body", "reply", "failure", "times"];
 const REPLY_KEYS: &[&str] = &["status", "headers", "json", "text"];
 const ANSWER_KEYS: &[&str] = &["action", "output", "transient", "permanent", "times"];
@@ -31,6 +33,8 @@ pub trait Known {
     fn workflows(&self) -> Vec<String>;
     /// The connections.
     fn connections(&self) -> Vec<String>;
+    /// Those of them that are for mail.
+    fn mail_connections(&self) -> Vec<String>;
     /// The tasks of a workflow.
     fn tasks(&self, workflow: &WorkflowName) -> Vec<String>;
     /// The actions that a workflow calls, and those that the workflows it runs call.
@@ -146,6 +150,9 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, tree: &Tree) -> Option<Entry> {
+        if tree.get("mail").is_some() {
+            return self.mail(tree);
+        }
         self.mapping(tree, "an entry of `outside`", ENTRY_KEYS)?;
         let request = self.required_text(tree, "request")?;
         let place = tree.get("request").map_or(tree.position, |value| value.position);
@@ -167,6 +174,35 @@ impl Reader<'_> {
         Some(Entry { line, way: way?, method, path, query, headers, body, reply: reply?, times: times? })
     }
 
+    /// A message that the pack sends.
+    fn mail(&mut self, tree: &Tree) -> Option<Entry> {
+        self.mapping(tree, "an entry of `outside` for mail", MAIL_KEYS)?;
+        let known = self.known.mail_connections();
+        let name = self.connection_of(tree, &known, "for mail (`kind: smtp`)")?;
+        let reply = match (tree.get("filtered"), tree.get("failure")) {
+            (None, None) => Some(Reply::Response { status: 250, headers: Vec::new(), body: Body::Empty }),
+            (Some(rule), None) => self.text(rule).map(Reply::Filtered),
+            (None, Some(failure)) => self.failure_of(failure, &["refused", "interrupted", "unavailable"]),
+            (Some(_), Some(failure)) => {
+                let message = "a message is `filtered` or ends in a `failure`";
+                self.error(failure.position, message).cure = Some("remove one".to_owned());
+                None
+            }
+        };
+        let times = self.times(tree);
+        Some(Entry {
+            line: tree.position.line,
+            way: Way::Connection(name),
+            method: mail::METHOD.to_owned(),
+            path: mail::PATH.to_owned(),
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: tree.get("mail").map(Tree::to_json),
+            reply: reply?,
+            times: times?,
+        })
+    }
+
     fn request(&mut self, place: Position, text: &str) -> Option<(String, String)> {
         let (method, target) = text.split_once(' ').unwrap_or((text, ""));
         let target = target.trim();
@@ -181,15 +217,22 @@ impl Reader<'_> {
 
     fn connection(&mut self, tree: &Tree) -> Option<String> {
         let known = self.known.connections();
-        match (tree.get("connection"), known.as_slice()) {
+        self.connection_of(tree, &known, "")
+    }
+
+    /// The one that an entry names, or the only one of its kind.
+    fn connection_of(&mut self, tree: &Tree, known: &[String], kind: &str) -> Option<String> {
+        let of_kind = if kind.is_empty() { String::new() } else { format!(" {kind}") };
+        match (tree.get("connection"), known) {
             (Some(value), _) => {
                 let name = self.text(value)?;
-                self.is_known(value.position, "the pack asks for no connection", &name, &known).then_some(name)
+                let what = format!("the pack asks for no connection{of_kind}");
+                self.is_known(value.position, &what, &name, known).then_some(name)
             }
             (None, [only]) => Some(only.clone()),
             (None, []) => {
                 let cure = "declare it under `connections` in pack.yaml".to_owned();
-                self.error(tree.position, "the pack asks for no connection").cure = Some(cure);
+                self.error(tree.position, format!("the pack asks for no connection{of_kind}")).cure = Some(cure);
                 None
             }
             (None, _) => {
@@ -218,12 +261,17 @@ impl Reader<'_> {
     }
 
     fn failure(&mut self, tree: &Tree) -> Option<Reply> {
+        self.failure_of(tree, &["timeout", "interrupted", "unavailable"])
+    }
+
+    fn failure_of(&mut self, tree: &Tree, known: &[&str]) -> Option<Reply> {
         let text = self.text(tree)?;
-        let known = ["timeout", "interrupted", "unavailable"].map(str::to_owned);
+        let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
         self.is_known(tree.position, "there is no failure", &text, &known).then_some(())?;
         Some(match text.as_str() {
             "timeout" => Reply::Timeout,
             "interrupted" => Reply::Interrupted,
+            "refused" => Reply::Refused,
             _ => Reply::Unavailable,
         })
     }

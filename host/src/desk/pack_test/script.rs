@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 
 use super::case::{ActionLabel, Answered, Body, Case, Entry, Fault, Reply, Times, Told, Way};
 use super::judge::{differences, shown, text_with_instance, with_instance};
+use super::mail;
 use crate::connection::client::SendError;
+use crate::connection::mail::{Letter, MailError, Sent};
 use crate::model::{Failure, Problem, Reaction, Success, standard};
 
 /// After so many requests and calls that nobody wrote an answer for, the case is given up: more say nothing new.
@@ -191,20 +193,35 @@ impl Script {
 
     /// Answers a request.
     pub(super) fn reply(&self, asked: &Asked) -> Result<http::Response<Bytes>, SendError> {
+        match self.take(asked) {
+            Some(reply) => reply.response(&asked.instance),
+            None => Err(SendError::Invalid(format!("the test has no entry for {}", asked.shown()))),
+        }
+    }
+
+    /// Takes a message.
+    pub(super) fn mail(&self, asked: &Asked, letter: &Letter) -> Result<Sent, MailError> {
+        match self.take(asked) {
+            Some(reply) => mail::ends(&reply, letter, &asked.key, &asked.instance),
+            None => Err(MailError::Invalid(format!("the test has no entry for {}", asked.shown()))),
+        }
+    }
+
+    /// What the entry says that answers; nothing where there is none.
+    fn take(&self, asked: &Asked) -> Option<Reply> {
         let mut state = self.state();
         let found = state.replay(asked).or_else(|| self.pick(&mut state, asked));
         match found {
             Some(at) => {
                 let entry = &self.case.outside[at];
                 state.came(format!("{} -> {}, line {}", asked.shown(), entry.reply.shown(), entry.line));
-                drop(state);
-                entry.reply.response(&asked.instance)
+                Some(entry.reply.clone())
             }
             None => {
                 state.came(format!("{} -> no entry", asked.shown()));
                 drop(state);
                 self.unscripted(self.no_entry(asked));
-                Err(SendError::Invalid(format!("the test has no entry for {}", asked.shown())))
+                None
             }
         }
     }
@@ -233,7 +250,10 @@ impl Script {
         if !asked.body.is_empty() {
             what.push_str(&format!(" with {}", asked.shown_body()));
         }
-        let cure = format!("add `- request: {} {}` with its reply", asked.method, asked.path);
+        let cure = match asked.method.as_str() {
+            mail::METHOD => "add `- mail: { to: […], subject: … }`".to_owned(),
+            method => format!("add `- request: {method} {}` with its reply", asked.path),
+        };
         let fault = Fault::wrong(what);
         match why.is_empty() {
             true => fault.cure(cure),
@@ -397,6 +417,8 @@ impl Reply {
             Self::Timeout => "timeout".to_owned(),
             Self::Interrupted => "interrupted".to_owned(),
             Self::Unavailable => "unavailable".to_owned(),
+            Self::Refused => "refused".to_owned(),
+            Self::Filtered(_) => "filtered".to_owned(),
         }
     }
 
@@ -409,6 +431,10 @@ impl Reply {
                 return Err(SendError::Interrupted(text.to_owned()));
             }
             Self::Unavailable => return Err(SendError::Unavailable("no connection".to_owned())),
+            // Read for mail alone.
+            Self::Refused | Self::Filtered(_) => {
+                return Err(SendError::Invalid("the test answers a request as if it were mail".to_owned()));
+            }
         };
         let (content, kind) = match body {
             Body::Empty => (String::new(), None),

@@ -48,6 +48,7 @@ pub(super) fn created(program: &Program, input: Json) -> Created {
         parent: None,
         tenant: Default::default(),
         created_by: None,
+        rerun_of: None,
     }
 }
 

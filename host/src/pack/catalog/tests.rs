@@ -195,10 +195,42 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
 }
 
 #[tokio::test]
-async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_granted() {
+async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
     use crate::connection::Connections;
     use crate::connection::secrets::SecretStore;
     use crate::pack::grants::Grants;
+    let bench = Bench::new();
+    let catalog = bench.open();
+    let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\n\
+        connections: { post: { kind: smtp }, web: {} }\n";
+    catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
+    let journal = Arc::new(crate::journal::memory::MemoryJournal::new());
+    let secrets = SecretStore::open(journal.clone(), &bench.folder.path().join("kinds-key")).unwrap();
+    let connections = Connections::open(journal, secrets).unwrap();
+    let mail = serde_json::json!({"baseUrl": "smtp://mail.example", "mail": {"from": "a@mail.example"}});
+    for (name, declaration) in [("mailer", mail), ("api", serde_json::json!({"baseUrl": "https://api.example"}))] {
+        let name = crate::model::ConnectionName::parse(name).unwrap();
+        connections.put(&Default::default(), &name, serde_json::from_value(declaration).unwrap()).await.unwrap();
+    }
+    let check = |post: &str, web: &str, expected: &[&str]| {
+        let grants = serde_json::json!({"connections": {"post": post, "web": web}});
+        let grants: Grants = serde_json::from_value(grants).unwrap();
+        let wrong = catalog.wrong_kinds(&Default::default(), &name("a"), &grants, &connections);
+        let told: Vec<_> = wrong.iter().map(|wrong| wrong.reason.as_str()).collect();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        assert!(told.iter().zip(expected).all(|(told, expected)| told.contains(expected)), "{told:?}");
+    };
+    check("mailer", "api", &[]);
+    check("nothing-yet", "nothing-yet", &[]);
+    check("api", "api", &["grant one that was declared with `mail`"]);
+    check("mailer", "mailer", &["grant one that was declared without `mail`"]);
+}
+
+#[tokio::test]
+async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_granted() {
+    use crate::connection::Connections;
+    use crate::connection::secrets::SecretStore;
+    use crate::model::TenantName;
     let bench = Bench::new();
     let catalog = bench.open();
     let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n\
@@ -207,23 +239,36 @@ async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_grant
     catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
     let secrets = SecretStore::open(bench.journal.clone(), &bench.folder.path().join("key")).unwrap();
     let connections = Connections::open(bench.journal.clone(), secrets.clone()).unwrap();
-    let allowed = || catalog.granted_workflow(&name("a"), &version("1.0.0"), &connections, &secrets);
+    let (own, other) = (TenantName::standard(), TenantName::parse("red").unwrap());
+    let of = |tenant| catalog.granted_workflow(tenant, &name("a"), &version("1.0.0"), &connections, &secrets);
+    let allowed = || of(&own);
     let reaches = |url: &str| (allowed().unwrap().hosts)(&url.parse().unwrap()).is_some();
     assert!(!reaches("https://one.example/x") && allowed().unwrap().secrets.is_empty());
 
     let backend = serde_json::from_str(r#"{"baseUrl": "https://b.example/"}"#).unwrap();
-    connections.put(&"production".parse().unwrap(), backend).await.unwrap();
+    connections.put(&own, &"production".parse().unwrap(), backend).await.unwrap();
     let grants =
         r#"{"connections": {"backend": "production"}, "secrets": {"key": "stored"}, "hosts": ["*.two.example"]}"#;
-    catalog.put_grants(&name("a"), serde_json::from_str::<Grants>(grants).unwrap()).await.unwrap();
+    catalog.put_grants(&own, &name("a"), serde_json::from_str::<Grants>(grants).unwrap()).await.unwrap();
     assert!(reaches("https://x.two.example/y") && !reaches("https://one.example/x"));
     let granted = allowed().unwrap();
     assert_eq!(granted.secrets, BTreeMap::from([("key".parse().unwrap(), "stored".parse().unwrap())]));
     assert_eq!(granted.connections.keys().map(ToString::to_string).collect::<Vec<_>>(), ["backend"]);
-    assert!(catalog.granted_workflow(&name("a"), &version("2.0.0"), &connections, &secrets).is_err());
+    assert!(catalog.granted_workflow(&own, &name("a"), &version("2.0.0"), &connections, &secrets).is_err());
     let unasked =
-        catalog.put_grants(&name("a"), serde_json::from_str(r#"{"hosts": ["three.example"]}"#).unwrap()).await;
+        catalog.put_grants(&own, &name("a"), serde_json::from_str(r#"{"hosts": ["three.example"]}"#).unwrap()).await;
     assert!(unasked.unwrap_err().to_string().contains("it asks for one.example, *.two.example"));
+
+    let nothing = of(&other).unwrap();
+    assert!(nothing.connections.is_empty() && nothing.secrets.is_empty(), "another tenant has granted nothing");
+    assert!((nothing.hosts)(&"https://x.two.example/y".parse().unwrap()).is_none());
+    catalog.put_grants(&other, &name("a"), serde_json::from_str::<Grants>(grants).unwrap()).await.unwrap();
+    assert!(of(&other).unwrap().connections.is_empty(), "the connection of that name is not this tenant's");
+    let opened = bench.open();
+    assert_eq!(opened.grants(&other, &name("a")), catalog.grants(&own, &name("a")), "both are stored");
+    opened.forget_grants(&other).await.unwrap();
+    assert_eq!((opened.count_grants(&other), opened.count_grants(&own)), (0, 1));
+    assert_eq!(bench.open().grants(&other, &name("a")), Grants::default());
 }
 
 #[tokio::test]

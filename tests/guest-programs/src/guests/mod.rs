@@ -12,9 +12,11 @@ mod floods_log;
 mod floods_stdout;
 mod looks_around;
 mod panics;
+mod posts_notifications;
 mod recurses;
 mod reveals_secrets;
 mod sends;
+mod sends_mail;
 mod sends_then_spins;
 mod sends_then_traps;
 mod sleeps;
@@ -42,8 +44,10 @@ pub(super) fn run(action: &str, input: Value) -> Answer {
         "looks-around" => looks_around::run(input),
         "panics" => panics::run(input),
         "recurses" => recurses::run(input),
+        "posts-notifications" => posts_notifications::run(input),
         "reveals-secrets" => reveals_secrets::run(input),
         "sends" => sends::run(input),
+        "sends-mail" => sends_mail::run(input),
         "sends-then-spins" => sends_then_spins::run(input),
         "sends-then-traps" => sends_then_traps::run(input),
         "sleeps" => sleeps::run(input),

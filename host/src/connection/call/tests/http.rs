@@ -272,8 +272,8 @@ async fn an_endpoint_at_a_connection_has_its_address_and_credentials() {
         "idempotencyHeader": "X-Once" });
     let declaration: Connection = serde_json::from_value(declaration).unwrap();
     let (name, own) = (ConnectionName::parse("production").unwrap(), ConnectionName::parse("store").unwrap());
-    bench.connections.put(&name, declaration).await.unwrap();
-    let connections = BTreeMap::from([(own, bench.connections.client(&name).unwrap())]);
+    bench.connections.put(&bench.allowed.tenant, &name, declaration).await.unwrap();
+    let connections = BTreeMap::from([(own, bench.connections.client(&bench.allowed.tenant, &name).unwrap())]);
     let bench = Bench { allowed: Allowed { connections, ..bench.allowed.clone() }, ..bench };
     let arguments =
         json!({ "method": "post", "endpoint": "connection://store/volumes", "query": { "a": 1 }, "body": {} });

@@ -14,8 +14,9 @@ use serde_json::json;
 use super::*;
 use crate::clock::SimClock;
 use crate::connection::registry::Connections;
+use crate::connection::secrets::SecretStore;
 use crate::journal::memory::MemoryJournal;
-use crate::model::{Reaction, sealed, standard};
+use crate::model::{Reaction, TenantName, sealed, standard};
 use double::{Answer, Asked, Double};
 
 /// The caller with a pack that may reach the doubles and has two secrets.
@@ -36,6 +37,7 @@ impl Bench {
         let journal = Arc::new(MemoryJournal::new());
         let store = SecretStore::open(journal.clone(), &folder.path().join("key")).unwrap();
         let connections = Connections::open(journal, store.clone()).unwrap();
+        let store = store.of(&TenantName::standard());
         let secret = |name: &str| SecretName::parse(name).unwrap();
         store.put(&secret("stored-key"), format!("{SECRET}\n").as_bytes()).await.unwrap();
         let members = json!({ "username": "ann", "password": SECRET, "token": SECRET }).to_string();

@@ -82,6 +82,18 @@ async fn an_operation_of_swagger_2_is_called() {
 }
 
 #[tokio::test]
+async fn a_document_is_kept_for_each_tenant_by_itself() {
+    let double = service(old).await;
+    let mut bench = Bench::new(&[&double]).await;
+    for (tenant, fetched) in [("default", 1), ("default", 1), ("red", 2), ("red", 2), ("default", 2)] {
+        bench.allowed.tenant = TenantName::parse(tenant).unwrap();
+        bench.call(Kind::OpenApi, arguments(&double, "addPet", json!({ "body": 1 }))).await.unwrap();
+        let documents = double.requests().iter().filter(|asked| asked.target.starts_with("/doc")).count();
+        assert_eq!(documents, fetched, "{tenant}");
+    }
+}
+
+#[tokio::test]
 async fn an_operation_of_openapi_3_is_called_at_its_server() {
     for (servers, base) in [
         (json!([{ "url": "http://HOST/{v}/", "variables": { "v": { "default": "v7" } } }]), "/v7"),

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 
 /// The other end of a connection; an extension of each of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct Visitor {
     /// Its address; a unix socket has none.
     pub address: Option<SocketAddr>,
     /// Whether it speaks TLS.
@@ -16,7 +16,7 @@ pub struct Peer {
     pub certificate: Option<CertificateDer<'static>>,
 }
 
-impl Peer {
+impl Visitor {
     /// The other end of a TCP connection without TLS.
     pub fn at(address: SocketAddr) -> Self {
         Self { address: Some(address), encrypted: false, certificate: None }
@@ -33,7 +33,7 @@ impl Peer {
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for Visitor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
             Some(address) => write!(formatter, "{}", address.ip().to_canonical()),
@@ -55,9 +55,9 @@ mod tests {
             ("[::ffff:127.0.0.1]:1", true),
             ("10.0.0.1:1", false),
         ] {
-            assert_eq!(Peer::at(address.parse().unwrap()).is_local(), local, "{address}");
+            assert_eq!(Visitor::at(address.parse().unwrap()).is_local(), local, "{address}");
         }
-        assert!(Peer::unix().is_local());
-        assert_eq!(Peer::at("[::ffff:10.0.0.1]:5".parse().unwrap()).to_string(), "10.0.0.1");
+        assert!(Visitor::unix().is_local());
+        assert_eq!(Visitor::at("[::ffff:10.0.0.1]:5".parse().unwrap()).to_string(), "10.0.0.1");
     }
 }

@@ -1,0 +1,1 @@
+//! Services over a journal in memory and packs without components.
