@@ -15,6 +15,7 @@ pub mod identity;
 pub mod journal;
 pub mod machine;
 pub mod model;
+pub mod note;
 pub mod notification;
 pub mod pack;
 pub mod sandbox;

@@ -2,7 +2,7 @@
 //! own business; here is only who gets what.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::definition::evaluate::Evaluate;
 use crate::door::service_manager::ServiceManager;
 use crate::door::tls::Tls;
 use crate::door::{Doors, Figures, renewal};
+use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
 use crate::notification::AllNotifications;
@@ -164,6 +165,8 @@ impl Server {
         let lock = open_data(data)?;
         let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
         let secrets = SecretStore::open(journal.clone(), &data.join("key")).map_err(room("the secrets"))?;
+        let identity = open_identity(config, &journal, &secrets)?;
+        show_first_admin_token(&identity).await?;
         let connections = Connections::open(journal.clone(), secrets.clone()).map_err(room("the connections"))?;
         let sandbox = Sandbox::new(sandbox_config(config, &secrets)).map_err(room("the sandbox"))?;
         let evaluator: Arc<dyn Evaluate> = Expressions::new(&sandbox).map_err(room("the expressions"))?;
@@ -185,7 +188,8 @@ impl Server {
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
         let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, stopping);
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
+        rooms.soda.configure(config.soda.settings());
         Ok(Self { rooms, replays, lock })
     }
 
@@ -197,6 +201,58 @@ impl Server {
         }
         drop((rooms, lock)); // In this order: the data is free for another server once nobody writes it any more.
     }
+}
+
+fn open_identity(
+    config: &Config,
+    journal: &Arc<dyn Journal>,
+    secrets: &SecretStore,
+) -> Result<Arc<Identity>, RunError> {
+    let keys = IdentityKeys { tokens: secrets.derive("api tokens"), audit: secrets.derive("audit log") };
+    let settings = config.identity();
+    let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, settings);
+    let identity = identity.map_err(room("people and tenants"))?;
+    if !identity.is_required() {
+        tracing::warn!(
+            authentication = "none",
+            "requests are not authenticated: whoever reaches the server may do everything"
+        );
+    }
+    Ok(identity)
+}
+
+async fn show_first_admin_token(identity: &Identity) -> Result<(), RunError> {
+    let made = identity.first_admin_token().await.map_err(room("the first admin token"))?;
+    if let Some(token) = made {
+        show_admin_token(identity, &token);
+    }
+    Ok(())
+}
+
+/// Says the admin token, or where it is, on standard output; it is said nowhere else.
+fn show_admin_token(identity: &Identity, token: &str) {
+    let text = match identity.admin_token_file() {
+        Some(file) => format!("the admin token is in `{}`", file.display()),
+        None => format!("the admin token, shown this once: {token}"),
+    };
+    // Whoever closed our output makes another one by `orchestrator token reset-admin`.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Makes a new admin token in the data of a stopped server, in place of the one there is, and shows it.
+///
+/// # Errors
+/// A server has the data open, or the data cannot be used.
+pub async fn reset_admin_token(config: &Config) -> Result<(), RunError> {
+    let data = &config.general.data;
+    let lock = open_data(data)?;
+    let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
+    let secrets = SecretStore::open(journal.clone(), &data.join("key")).map_err(room("the secrets"))?;
+    let identity = open_identity(config, &journal, &secrets)?;
+    let token = identity.new_admin_token().await.map_err(room("the admin token"))?;
+    show_admin_token(&identity, &token);
+    drop((identity, secrets, journal, lock));
+    Ok(())
 }
 
 fn sandbox_config(config: &Config, secrets: &SecretStore) -> SandboxConfig {

@@ -54,6 +54,9 @@ pub struct Version {
     pub api: String,
     /// The formats of `pack.yaml` it reads.
     pub pack_formats: Vec<u64>,
+    /// Whether requests are authenticated: `required`, or `none` where whoever reaches the server may do everything.
+    #[schema(example = "required")]
+    pub authentication: String,
     /// The worlds a pack's components may be built for.
     #[schema(example = json!(["orchestrator:pack/action@0.1"]))]
     pub worlds: Vec<String>,
@@ -103,7 +106,7 @@ fn check_ready(rooms: &Rooms) -> Result<(), Problem> {
     (status = 200, description = "It is, though perhaps not ready.", body = String, content_type = "text/plain"),
     (status = 503, description = "It cannot go on without a new start: `store-unavailable`."),
 ))]
-pub async fn get_live(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, Problem> {
+pub async fn get_livez(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, Problem> {
     check_live(&rooms).map(|()| WELL)
 }
 
@@ -112,7 +115,7 @@ pub async fn get_live(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, P
     (status = 200, description = "It is.", body = String, content_type = "text/plain"),
     (status = 503, description = "It starts (`busy`), stops (`stopping`), or cannot go on (`store-unavailable`)."),
 ))]
-pub async fn get_ready(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, Problem> {
+pub async fn get_readyz(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, Problem> {
     check_ready(&rooms).map(|()| WELL)
 }
 
@@ -120,8 +123,9 @@ pub async fn get_ready(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, 
 #[utoipa::path(get, path = "/v1/version", tag = "server", responses(
     (status = 200, description = "The versions.", body = Version),
 ))]
-pub async fn get_version() -> Json<Version> {
+pub async fn get_version(State(rooms): State<Arc<Rooms>>) -> Json<Version> {
     Json(Version {
+        authentication: if rooms.identity.is_required() { "required" } else { "none" }.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: "v1".to_owned(),
         pack_formats: crate::pack::manifest::FORMATS.to_vec(),

@@ -14,11 +14,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use super::caller::Caller;
+use super::caller::RequestId;
 use super::cors;
 use super::front::Settings;
 use super::problem::{Kind, MEDIA_TYPE, Problem};
-use crate::model::{Principal, TenantName};
+use super::soda::refusal::Asked;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -146,9 +146,8 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let request_id = edge.request_id(request.headers());
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    if request.extensions().get::<Caller>().is_none() {
-        request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
-    }
+    request.extensions_mut().insert(RequestId(id.as_str().into()));
+    let of_soda = Asked::of(&request);
     let admitted = edge.admit(&request);
     let is_foreign = admitted.is_ok() && cors::admits(&edge.settings.origins, request.headers());
     let origin = request.headers().get(header::ORIGIN).filter(|_| is_foreign).cloned();
@@ -157,7 +156,7 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
         (Ok(()), Some(answer)) => answer,
         (Ok(()), None) => caught(next.run(request)).await,
     };
-    let mut response = documented(response, uri.path(), &id);
+    let mut response = documented(response, of_soda, uri.path(), &id);
     cors::allow(origin.as_ref(), &mut response);
     let (status, elapsed_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
     tracing::debug!(request_id = id, %method, path = uri.path(), status, elapsed_us, "answered");
@@ -177,10 +176,11 @@ async fn caught(handling: impl Future<Output = Response>) -> Response {
     }
 }
 
-/// Gives an error response its problem document.
-fn documented(mut response: Response, path: &str, request_id: &str) -> Response {
+/// Gives an error response its problem document, or what SODA has in its place.
+fn documented(mut response: Response, of_soda: Option<Asked>, path: &str, request_id: &str) -> Response {
     let carried = response.extensions_mut().remove::<Problem>();
-    let bare = || is_bare_error(&response).then(|| Problem::of_bare(&response));
+    let is_bare = is_bare_error(&response) && !(of_soda.is_some() && is_json(&response));
+    let bare = || is_bare.then(|| Problem::of_bare(&response));
     let Some(problem) = carried.or_else(bare) else { return response };
     if problem.kind.status().is_server_error() {
         let cause = problem.cause.as_deref().unwrap_or(&problem.detail);
@@ -192,7 +192,14 @@ fn documented(mut response: Response, path: &str, request_id: &str) -> Response 
             "answered with a problem of the server"
         );
     }
-    problem.render(path, request_id)
+    match of_soda {
+        Some(asked) => asked.tell(problem),
+        None => problem.render(path, request_id),
+    }
+}
+
+fn is_json(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
 }
 
 fn is_bare_error(response: &Response) -> bool {

@@ -51,6 +51,8 @@ async fn shown(operation: &Operation, mut request: Request, next: Next) -> Resul
     let accepted = Accepted::of(request.headers());
     let known = tags::listed(request.headers(), &header::IF_NONE_MATCH);
     let selection = selected(operation, &mut request)?;
+    // So that a handler need not read what nobody is shown.
+    request.extensions_mut().insert(selection.clone());
     let mut response = next.run(request).await;
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     if response.status() != StatusCode::OK {

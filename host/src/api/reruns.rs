@@ -57,7 +57,7 @@ pub struct Prefill {
 /// Which version of the pack runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Version {
+pub(super) enum Version {
     /// The one that the earlier instance ran.
     #[default]
     Same,
@@ -72,13 +72,13 @@ pub struct NewRun {
     /// Members that change in the earlier input (RFC 7396: `null` takes one out).
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    input: Map<String, Data>,
+    pub(super) input: Map<String, Data>,
     /// A name for people, at most 255 characters; by default that of the earlier instance.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// Which version of the pack runs; by default the same.
     #[serde(default)]
     #[schema(inline)]
-    version: Version,
+    pub(super) version: Version,
 }
 
 /// Tells what to send to do again what an instance did. Secret values are left out: those that the schema marks by
@@ -143,7 +143,7 @@ fn not_at_hand(text: &str) -> Problem {
 }
 
 /// What is to be started to run an instance again.
-fn again(
+pub(super) fn again(
     rooms: &Rooms,
     caller: &Principal,
     summary: InstanceSummary,

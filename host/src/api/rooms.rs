@@ -8,9 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::serve::followers_max;
+use super::soda::Soda;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
+use crate::identity::Identity;
 use crate::model::TenantName;
 use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
@@ -36,10 +38,14 @@ pub struct Rooms {
     pub coordinator: Handle,
     /// The server's own notifications, of every tenant.
     pub notifications: Arc<AllNotifications>,
+    /// People, tenants and the audit log.
+    pub identity: Arc<Identity>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
     /// What monitoring is shown.
     pub metrics: Metrics,
+    /// What SODA's interface keeps in memory.
+    pub soda: Soda,
     followers: Arc<Semaphore>,
     installs: Arc<Semaphore>,
 }
@@ -53,6 +59,7 @@ impl Rooms {
         secrets: SecretStore,
         coordinator: Handle,
         notifications: Arc<AllNotifications>,
+        identity: Arc<Identity>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
@@ -65,8 +72,10 @@ impl Rooms {
             secrets,
             coordinator,
             notifications,
+            identity,
             stopping,
             metrics,
+            soda: Soda::default(),
             followers,
             installs,
         })

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<ExitCode> {
     let invocation = Invocation::read(&config::command().get_matches(), std::env::vars_os())?;
-    if invocation.task != Task::Serve {
+    if matches!(invocation.task, Task::Check | Task::Show | Task::Reference) {
         let (text, fine) = invocation.answer();
         // Whoever closed our output does not want to know.
         let _ = io::stdout().write_all(text.as_bytes());
@@ -40,7 +40,11 @@ fn start() -> anyhow::Result<ExitCode> {
     log_to_stderr(&config.general)?;
     let handed = Handed::take().context("take the sockets that were handed over")?;
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(serve(config, handed)).map(|()| ExitCode::SUCCESS)
+    match invocation.task {
+        Task::ResetAdminToken => runtime.block_on(server::reset_admin_token(&config))?,
+        _ => runtime.block_on(serve(config, handed))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(config: Config, handed: Handed) -> anyhow::Result<()> {

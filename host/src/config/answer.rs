@@ -14,7 +14,7 @@ impl Invocation {
             Task::Check => self.check(),
             Task::Show => (self.show(), true),
             Task::Reference => (reference(), true),
-            Task::Serve => (String::new(), true),
+            Task::Serve | Task::ResetAdminToken => (String::new(), true),
         }
     }
 

@@ -56,6 +56,8 @@ sections! {
     identity: sections::identity::Identity,
     /// How events are kept and where they go.
     events: sections::events::Events,
+    /// How SODA's interface is mapped to workflows and tenants.
+    soda: sections::soda::Soda,
 }
 
 /// Why the settings cannot be used: everything that is wrong with them.

@@ -20,6 +20,7 @@ use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
 use crate::machine::record::{Parent, Record, Stamped};
 use crate::model::{InstanceId, Json, PackName, Principal, TenantName};
+use crate::note::Notes;
 
 /// So many rows go in one batch when an instance is deleted, so that others have their turn in between.
 const DELETED_AT_ONCE: usize = 500;
@@ -278,7 +279,11 @@ impl Handle {
         for prefix in [keys::history(id), keys::logs(id), keys::follow_ups(id)] {
             self.delete_all(prefix).await?;
         }
-        let mut batch = Batch::default().delete(keys::instance(id)).delete(keys::active(id)).delete(keys::snapshot(id));
+        let mut batch = Batch::default()
+            .delete(keys::instance(id))
+            .delete(keys::active(id))
+            .delete(keys::snapshot(id))
+            .delete(keys::instance_note(id));
         if let Some(parent) = &summary.parent {
             batch = batch.delete(keys::follow_up(parent.instance, id));
         }
@@ -388,6 +393,11 @@ impl Handle {
             || locked(&self.0.damaged)
                 .values()
                 .any(|damaged| damaged.pack.as_ref().is_some_and(|(name, exact)| name == pack && exact == version))
+    }
+
+    /// What clients of another interface keep with instances.
+    pub fn notes(&self) -> Notes {
+        Notes::new(self.0.journal.clone())
     }
 
     /// How busy it is.

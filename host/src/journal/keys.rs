@@ -32,6 +32,7 @@
 //! | `y` | `o`, tenant, NUL, service name | empty: this pack's service is switched off in the tenant |
 //! | `y` | `t`, tenant, NUL, schedule name | a schedule made over the interface, and how far it is |
 //! | `y` | `p`, pack name, NUL, workflow name | empty: this workflow's own schedule is switched off |
+//! | `y` | `n`, instance id | what clients of another interface keep with the instance |
 //! | `y` | `f`, instance id, instance id | empty: the second was ordered because the first recommended it |
 //! | `u` | `n`, number (8 bytes, big-endian) | a notification |
 //! | `u` | `i`, notification id (16 bytes) | the notification's number |
@@ -341,6 +342,11 @@ pub fn follow_up(first: InstanceId, then: InstanceId) -> Key {
 /// What was ordered because an instance recommended it.
 pub fn follow_ups(first: InstanceId) -> Key {
     key(b'y', &[b"f", first.0.as_bytes()])
+}
+
+/// What clients of another interface keep with an instance.
+pub fn instance_note(id: InstanceId) -> Key {
+    key(b'y', &[b"n", id.0.as_bytes()])
 }
 
 /// The answer that was given under an idempotency key.

@@ -5,4 +5,5 @@ pub mod general;
 pub mod identity;
 pub mod listening;
 pub mod requests;
+pub mod soda;
 pub mod tls;
