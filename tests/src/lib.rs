@@ -9,6 +9,7 @@ pub mod guest_memory;
 pub mod guests;
 pub mod jira;
 pub mod keystone;
+pub mod keep_alive;
 pub mod kubernetes;
 pub mod language;
 pub mod migration;
