@@ -11,7 +11,7 @@ use orchestrator_host::connection::declaration::Connection;
 use orchestrator_host::connection::mail::{Letter, MailError, Sent};
 use orchestrator_host::connection::secrets::SecretStore;
 use orchestrator_host::journal::memory::MemoryJournal;
-use orchestrator_host::model::{ConnectionName, SecretName};
+use orchestrator_host::model::{ConnectionName, SecretName, TenantName};
 use orchestrator_tests::smtp::{Smtp, Stage, Trouble};
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ const PASSWORD: &str = "mail-password-1";
 async fn client(connection: Value) -> Client {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let secrets = SecretStore::open(Arc::new(MemoryJournal::new()), &directory.path().join("key")).expect("secrets");
+    let secrets = secrets.of(&TenantName::standard());
     secrets.put(&SecretName::parse("password").expect("a name"), PASSWORD.as_bytes()).await.expect("stored");
     let declaration: Connection = serde_json::from_value(connection).expect("a declaration");
     Client::new(ConnectionName::parse("post").expect("a name"), declaration, secrets).expect("a client")

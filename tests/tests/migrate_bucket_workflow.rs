@@ -166,3 +166,34 @@ async fn a_large_bucket_needs_no_more_memory_than_a_small_one() {
     println!("peak memory: {} MiB before, {} MiB after", before / MIB as u64, after / MIB as u64);
     assert!(after - before < GROWTH_MAX, "from {before} to {after} bytes");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_order_leaves_no_upload_in_parts() {
+    let (_directory, scene) = scene().await;
+    let source = scene.source.client();
+    source.put_in_parts(SOURCE, "large", &[], content(24 * MIB, 5), 6 * MIB).await.expect("stored");
+    let input = json!({ "sourceBucket": SOURCE, "destinationBucket": DESTINATION, "bytesPerSecond": 1_048_576 });
+    let ordered = scene.rest().order(SERVICE, input, "cancelled").await.expect("ordered");
+    let id = ordered["id"].as_str().expect("an id");
+    let until = async |dangling: bool| {
+        let start = Instant::now();
+        while scene.destination.store.dangling_uploads().is_empty() == dangling {
+            assert!(start.elapsed() < WITHIN, "dangling uploads: {dangling}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until(true).await;
+    // The upload's identifier is noted before anything is written to it.
+    while scene
+        .rest()
+        .get(&format!("/v1/instances/{id}/history?limit=200"))
+        .await
+        .is_ok_and(|history| !history.to_string().contains("uploads"))
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let path = format!("/v1/instances/{id}/cancel");
+    let answer = scene.rest().send(reqwest::Method::POST, &path, &[], None).await.expect("answered");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    until(false).await;
+}

@@ -50,6 +50,7 @@ fn sources() -> Vec<(String, String)> {
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &[]),
+    ("door", &[]),
     ("definition", &[]),
     ("machine", &["clock"]),
     ("journal", &[]),
@@ -59,7 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("capability", &["definition", "machine", "identity"]),
     ("sandbox", &["machine", "identity"]),
     ("pack", &["machine", "identity"]),
-    ("service", &["machine", "connection", "notification", "capability", "sandbox", "identity"]),
+    ("service", &["machine", "identity"]),
     ("coordinator", &["identity"]),
     ("api", &[]),
     ("desk", &["api", "identity"]),

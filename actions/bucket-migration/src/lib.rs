@@ -1,10 +1,11 @@
 //! Actions that move the objects of one S3 bucket to another: `plan-copy`, `copy-objects`, `verify`,
-//! `delete-source-objects`, `delete-extra-objects`, `write-report`.
+//! `delete-source-objects`, `delete-extra-objects`, `write-report`, `abort-uploads`.
 //!
 //! Read `copy` first; `compare` is behind the proofs. `wire` is the door to the host, `s3` and `xml` are the protocol,
 //! `selection` says which objects an order is about, `listing`, `parts` and `ledger` are what a bucket of any size
 //! needs. It deliberately knows no versions of objects and no access lists: what moves is content, metadata and tags.
 
+mod abort;
 mod compare;
 mod copy;
 mod delete;
@@ -62,6 +63,10 @@ fn write_report(ctx: &Context, input: Buckets) -> Result<report::Output, Error> 
     report::write(&Host(ctx), &input, ctx.checkpoint()?)
 }
 
+fn abort_uploads(ctx: &Context, input: abort::Input) -> Result<abort::Output, Error> {
+    abort::abort(&Host(ctx), &input)
+}
+
 export_actions! {
     "plan-copy" => plan_copy,
     "copy-objects" => copy_objects,
@@ -69,4 +74,5 @@ export_actions! {
     "delete-source-objects" => delete_source_objects,
     "delete-extra-objects" => delete_extra_objects,
     "write-report" => write_report,
+    "abort-uploads" => abort_uploads,
 }

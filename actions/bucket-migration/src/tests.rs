@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use orchestrator_sdk::testing::Outside;
+use orchestrator_sdk::{Json, json};
 
 use crate::compare::Verdict;
 use crate::double::{Double, Killed, World, etag};
 use crate::input::{Buckets, Compare, ServerSide};
-use crate::{copy, delete, extra, plan, report, verify};
+use crate::{abort, copy, delete, extra, plan, report, verify};
 
 const MIB: usize = 1024 * 1024;
 
@@ -526,4 +527,30 @@ fn a_long_report_goes_in_parts() {
     assert!(stored.etag.ends_with("-2"), "{}", stored.etag);
     assert_eq!((written.lines, written.bytes), (14_000, stored.body.len() as u64));
     assert_eq!(world.dangling(), 0);
+}
+
+/// What a cancelled order leaves: the workflow reads the uploads out of the last checkpoint, so its form is a promise.
+#[test]
+fn uploads_of_an_order_that_stopped_in_the_middle_are_aborted() {
+    let _outside = Outside::new();
+    let mut aborted = 0;
+    for kill_after in 3..14 {
+        let double = Double::new(kill_after);
+        fill(&double, 0);
+        double.0.borrow_mut().kill_after = Some(kill_after);
+        let killed = catch_unwind(AssertUnwindSafe(|| copy::copy(&double, &Double::input(), None)));
+        assert!(killed.is_err_and(|panic| panic.is::<Killed>()));
+        let Some(checkpoint) = double.stored::<Json>() else { continue };
+        let uploads: Vec<_> = checkpoint["uploads"].as_object().into_iter().flatten().collect();
+        let named = uploads.iter().map(|(key, upload)| json!({ "key": key, "uploadId": upload["id"] }));
+        let input = json!({ "destinationBucket": "to", "uploads": named.collect::<Vec<_>>() });
+        let input: abort::Input = serde_json::from_value(input).expect("an input");
+        let before = double.0.borrow().dangling();
+        for _ in 0..2 {
+            let output = abort::abort(&double, &input).expect("aborted");
+            assert_eq!((output.gone, output.kept), (input.uploads.len() as u64, 0));
+        }
+        aborted += before - double.0.borrow().dangling();
+    }
+    assert!(aborted > 0, "some order stopped while an upload was under way");
 }

@@ -16,7 +16,7 @@ use crate::model::Json as Data;
 use crate::notification::{Notification, Recipients};
 
 /// Posts a notification as Backstage takes it.
-#[utoipa::path(post, path = "/api/notifications", tag = "notifications",
+#[utoipa::path(post, path = "/api/notifications", operation_id = "post_notification_short", tag = "notifications",
     request_body(content = NewNotification, example = json!({"recipients": {"type": "broadcast"},
         "payload": {"title": "Backup done", "severity": "normal", "topic": "backups"}})),
     responses(

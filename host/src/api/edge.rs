@@ -14,12 +14,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use super::caller::Caller;
+use super::caller::RequestId;
 use super::cors;
 use super::front::Settings;
 use super::problem::{Kind, MEDIA_TYPE, Problem};
 use super::soda::refusal::Asked;
-use crate::model::{Principal, TenantName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -147,9 +146,7 @@ pub async fn edge(State(edge): State<Arc<Edge>>, mut request: Request, next: Nex
     let request_id = edge.request_id(request.headers());
     let id = request_id.to_str().unwrap_or_default().to_owned();
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    if request.extensions().get::<Caller>().is_none() {
-        request.extensions_mut().insert(Caller(Arc::new(Principal::anonymous(TenantName::standard()))));
-    }
+    request.extensions_mut().insert(RequestId(id.as_str().into()));
     let of_soda = Asked::of(&request);
     let admitted = edge.admit(&request);
     let is_foreign = admitted.is_ok() && cors::admits(&edge.settings.origins, request.headers());

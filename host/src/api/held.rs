@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::rooms::Rooms;
 use crate::model::TenantName;
+use crate::service::Origin;
 
 /// Instances are counted up to this number: that there are many is all that matters.
 const COUNTED_MAX: usize = 1_000;
@@ -18,6 +19,10 @@ pub struct Held {
     pub secrets: usize,
     /// Packs to which something is granted.
     pub grants: usize,
+    /// Services that the tenant made.
+    pub services: usize,
+    /// Schedules that the tenant made: they would start instances for ever.
+    pub schedules: usize,
 }
 
 impl Held {
@@ -29,11 +34,12 @@ impl Held {
 
 impl std::fmt::Display for Held {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { instances, connections, secrets, grants } = self;
+        let Self { instances, connections, secrets, grants, services, schedules } = self;
         let more = if *instances >= COUNTED_MAX { " or more" } else { "" };
         write!(
             formatter,
-            "{instances}{more} instances, {connections} connections, {secrets} secrets, grants to {grants} packs"
+            "{instances}{more} instances, {connections} connections, {secrets} secrets, grants to {grants} packs, \
+             {services} services, {schedules} schedules"
         )
     }
 }
@@ -44,11 +50,15 @@ impl Rooms {
     /// # Errors
     /// The store cannot be read.
     pub fn held(&self, tenant: &TenantName) -> Result<Held, Problem> {
+        let services = self.services.list(tenant)?;
+        let schedules = self.coordinator.schedules().list(tenant)?;
         Ok(Held {
             instances: self.coordinator.count(tenant, COUNTED_MAX)?,
             connections: self.connections.count(tenant),
             secrets: self.secrets.of(tenant).list()?.len(),
             grants: self.catalog.count_grants(tenant),
+            services: services.iter().filter(|service| service.origin == Origin::Api).count(),
+            schedules: schedules.iter().filter(|schedule| schedule.origin == Origin::Api).count(),
         })
     }
 

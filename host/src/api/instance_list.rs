@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Query, RawQuery, State};
 use axum::http::Uri;
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -13,6 +13,7 @@ use super::caller::Caller;
 use super::list::{self, List};
 use super::problem::{Kind, Problem};
 use super::rooms::{Rooms, aside};
+use super::select::Selection;
 use crate::coordinator::view::{InstanceFilter, InstanceSummary, Status};
 use crate::model::{PackName, Principal, ServiceName, WorkflowName};
 
@@ -79,11 +80,15 @@ pub enum Sort {
 pub async fn list_instances(
     State(rooms): State<Arc<Rooms>>,
     Caller(caller): Caller,
+    selection: Option<Extension<Selection>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<List<InstanceSummary>>, Problem> {
     let which = Which::read(query.as_deref().unwrap_or_default())?;
     let (limit, cursor) = (list::limit(which.limit)?, which.cursor.clone());
+    let is_left_out = |selection: Extension<Selection>| selection.leaves_out("input") && selection.leaves_out("output");
+    let brief = selection.is_some_and(is_left_out);
     let Some(filter) = which.filter(&caller)? else { return Ok(Json(List::whole([]))) };
+    let filter = InstanceFilter { brief, ..filter };
     let coordinator = rooms.coordinator.clone();
     let page = aside(move || coordinator.instances(&filter, limit, cursor.as_deref())).await?;
     Ok(Json(List { items: page.items, next: page.next }))

@@ -1,22 +1,27 @@
 //! All routes, in one list, and the OpenAPI document that comes from the same annotations.
 
-use std::sync::Arc;
+mod completed;
+mod examples;
+mod mended;
+
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::http::header;
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use serde_json::Value;
 use utoipa::OpenApi;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::{self, MEDIA_TYPE};
+use super::problem;
 use super::rooms::Rooms;
 use super::{
-    about, backstage, cloud_events, connections, diagrams, events, follow_ups, grants, instance_list, instances,
-    notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, webhooks, workflows,
+    about, audit, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list,
+    instances, metrics, notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, tenants,
+    tokens, webhooks, whoami, workflows,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +43,7 @@ use super::{
         (name = "secrets", description = "Write-only values that connections use."),
         (name = "soda", description = "The interface of SODA's orchestration manager, for its dashboard and command line. \
             Errors are JSON texts or `{code, message}`."),
+        (name = "people", description = "Tenants, API tokens, who one is, and the audit log."),
         (name = "server", description = "The server itself."),
     )
 )]
@@ -97,13 +103,25 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(notifications::get_notification, notifications::delete_notification))
         .routes(routes!(backstage::post_notification))
         .routes(routes!(backstage::post_notification_long))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::get_token, tokens::revoke_token))
+        .routes(routes!(tenants::list_tenants))
+        .routes(routes!(tenants::get_tenant, tenants::put_tenant, tenants::delete_tenant))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::export_audit))
+        .routes(routes!(audit::verify_audit))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
+        .routes(routes!(about::get_livez))
+        .routes(routes!(about::get_readyz))
+        .routes(routes!(metrics::get_metrics))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
+        .routes(routes!(docs::get_docs))
         .merge(soda::router())
         .split_for_parts();
-    (router, document)
+    (router, with_refusals(document))
 }
 
 /// The routes.
@@ -116,9 +134,15 @@ pub fn as_written() -> Document {
     described().1
 }
 
-/// The whole document: with what the layers do for every route.
-pub fn document() -> Document {
-    with_problems(as_written())
+/// The whole document: with what the layers do for every route. Made at the first call and kept: a start does not pay for
+/// it.
+pub fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        let mut document = serde_json::to_value(as_written()).unwrap_or_default();
+        completed::complete(&mut document);
+        document
+    });
+    &DOCUMENT
 }
 
 /// Gives this document.
@@ -126,35 +150,19 @@ pub fn document() -> Document {
     (status = 200, description = "The OpenAPI 3.1 document of this interface.", body = Object),
 ))]
 async fn get_openapi() -> impl IntoResponse {
-    // Made at the first request and kept: a start does not pay for it.
-    static TEXT: std::sync::LazyLock<Bytes> = std::sync::LazyLock::new(|| {
-        serde_json::to_vec(&document()).expect("the document has only text, numbers and lists of them").into()
-    });
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
     ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
 }
 
-/// Every error response has a problem document as its body, and every operation may answer with one.
-fn with_problems(mut document: Document) -> Document {
+/// Every operation of SODA's interface may answer with its own refusal.
+fn with_refusals(mut document: Document) -> Document {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        operations.into_iter().filter_map(Option::as_mut).for_each(add_problems);
+        operations
+            .into_iter()
+            .filter_map(Option::as_mut)
+            .filter(|operation| soda::is_of(operation))
+            .for_each(soda::add_refusals);
     }
     document
-}
-
-fn add_problems(operation: &mut Operation) {
-    if soda::is_of(operation) {
-        return soda::add_refusals(operation);
-    }
-    let body = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    for (status, response) in &mut operation.responses.responses {
-        if let RefOr::T(response) = response
-            && status.starts_with(['4', '5'])
-        {
-            response.content.insert(MEDIA_TYPE.to_owned(), RefOr::T(body()));
-        }
-    }
-    let other = "Any other error: a request that breaks the rules, or a fault of the server.";
-    let other = ResponseBuilder::new().description(other).content(MEDIA_TYPE, body()).build();
-    operation.responses.responses.insert("default".to_owned(), RefOr::T(other));
 }

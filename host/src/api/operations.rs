@@ -85,7 +85,8 @@ impl Operation {
         *request.method() == Method::POST && !self.has_own_key && !is_apart
     }
 
-    fn of(operation: &Value) -> Self {
+    /// What an operation of the document says.
+    pub fn of(operation: &Value) -> Self {
         let parameters = || operation["parameters"].as_array().into_iter().flatten();
         let has_own_key = parameters().any(|parameter| parameter["name"] == "Idempotency-Key");
         let in_query = parameters().filter(|parameter| parameter["in"] == "query");
@@ -112,12 +113,11 @@ type Checks = Mutex<BTreeMap<String, Option<Arc<jsonschema::Validator>>>>;
 /// Every fault that the documented schema finds in the body of an operation. It is asked only once a body was refused, so
 /// that all of its faults are told and not the first one alone.
 pub fn faults(method: &Method, path: &str, body: &Value) -> Vec<Fault> {
-    static DOCUMENT: LazyLock<Value> =
-        LazyLock::new(|| serde_json::to_value(super::openapi::document()).unwrap_or_default());
     // As many as there are operations with bodies, each made once.
     static CHECKS: LazyLock<Checks> = LazyLock::new(Checks::default);
     let mut checks = CHECKS.lock().expect("no holder of this lock panics");
-    let check = checks.entry(format!("{method} {path}")).or_insert_with(|| validator(&DOCUMENT, method, path));
+    let check =
+        checks.entry(format!("{method} {path}")).or_insert_with(|| validator(super::openapi::document(), method, path));
     let Some(check) = check.clone() else { return Vec::new() };
     drop(checks);
     check.iter_errors(body).map(|error| Fault::at(error.instance_path().to_string(), error.to_string())).collect()

@@ -11,6 +11,7 @@ use crate::connection::ConnectionError;
 use crate::connection::secrets::SecretError;
 use crate::coordinator::{InstanceError, StartError};
 use crate::definition::Severity;
+use crate::identity::{IdentityError, Refused};
 use crate::journal::CommitError;
 use crate::model::{ConnectionName, SecretName, ServiceName};
 use crate::notification::NotificationError;
@@ -23,6 +24,9 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Errors in one document, at most: enough to work through, and a hostile body can't make a large answer.
 pub const FAULTS_MAX: usize = 100;
+
+/// How callers prove who they are (RFC 6750, section 3).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"orchestrator\"");
 
 /// The kinds of problems. Each has a stable name, one status and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,6 +121,22 @@ pub enum Kind {
     MisdirectedRequest,
     /// The caller sends too many requests.
     RateLimited,
+    /// The request does not prove who sends it.
+    Unauthenticated,
+    /// Who sends it may not do this.
+    Forbidden,
+    /// The address has failed to prove who it is too often.
+    TooManyAttempts,
+    /// Who would know the caller cannot be asked.
+    AuthenticationUnavailable,
+    /// No such tenant.
+    UnknownTenant,
+    /// No such token.
+    UnknownToken,
+    /// There is a token of this name.
+    TokenExists,
+    /// Something still belongs to the tenant.
+    TenantHeld,
     /// Our fault.
     Internal,
     /// Too much is under way.
@@ -129,7 +149,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 57] = [
         Self::MalformedJson,
         Self::MalformedYaml,
         Self::BrokenBody,
@@ -175,6 +195,14 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::MisdirectedRequest,
         Self::RateLimited,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::TooManyAttempts,
+        Self::AuthenticationUnavailable,
+        Self::UnknownTenant,
+        Self::UnknownToken,
+        Self::TokenExists,
+        Self::TenantHeld,
         Self::Internal,
         Self::Busy,
         Self::Stopping,
@@ -247,6 +275,16 @@ impl Kind {
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body's media type is not supported"),
             Self::MisdirectedRequest => ("misdirected-request", 421, "The request is for another host"),
             Self::RateLimited => ("rate-limited", 429, "Too many requests"),
+            Self::Unauthenticated => ("unauthenticated", 401, "The request does not prove who sends it"),
+            Self::Forbidden => ("forbidden", 403, "You may not do this"),
+            Self::TooManyAttempts => ("too-many-attempts", 429, "Too many failed attempts"),
+            Self::AuthenticationUnavailable => {
+                ("authentication-unavailable", 503, "Who you are cannot be found out at the moment")
+            }
+            Self::UnknownTenant => ("unknown-tenant", 404, "There is no such tenant"),
+            Self::UnknownToken => ("unknown-token", 404, "There is no such token"),
+            Self::TokenExists => ("token-exists", 409, "There is a token of this name"),
+            Self::TenantHeld => ("tenant-held", 409, "Something still belongs to the tenant"),
             Self::Internal => ("internal", 500, "Something went wrong in the server"),
             Self::Busy => ("busy", 503, "Too much is under way"),
             Self::Stopping => ("stopping", 503, "The server is stopping"),
@@ -424,8 +462,14 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.kind == Kind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(header::ALLOW, allow);
+        }
+        if self.kind == Kind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         headers
     }
@@ -542,6 +586,42 @@ impl From<NotificationError> for Problem {
     }
 }
 
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        let text = error.to_string();
+        match error {
+            IdentityError::Invalid { member, reason } => {
+                Self::new(Kind::InvalidBody, text).with([Fault::at(format!("/{member}"), reason)])
+            }
+            IdentityError::TokenExists(_) => Self::new(Kind::TokenExists, text),
+            IdentityError::UnknownToken(_) => Self::new(Kind::UnknownToken, text),
+            IdentityError::UnknownTenant(_) => Self::new(Kind::UnknownTenant, text),
+            IdentityError::TenantHeld(..) => Self::new(Kind::TenantHeld, text),
+            IdentityError::TooMany(_) => Self::new(Kind::LimitReached, text),
+            IdentityError::TokenFile(..) | IdentityError::Settings(_) => Self::internal(chain(&error)),
+            IdentityError::Store(cause) => commit(&cause),
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Missing => {
+                let cure = "send `Authorization: Bearer TOKEN`; a tenant's admin makes tokens by POST /v1/tokens";
+                Self::new(Kind::Unauthenticated, cure)
+            }
+            Refused::Invalid(reason) => Self::new(Kind::Unauthenticated, reason),
+            Refused::TooOften(seconds) => {
+                let text = format!("this address has failed too often; try again in {seconds} seconds");
+                Self::new(Kind::TooManyAttempts, text).after(seconds)
+            }
+            Refused::Unavailable(reason) => Self::new(Kind::AuthenticationUnavailable, reason).after(30),
+            Refused::Forbidden(reason) => Self::new(Kind::Forbidden, reason),
+        }
+    }
+}
+
 impl From<CatalogError> for Problem {
     fn from(error: CatalogError) -> Self {
         match error {
@@ -594,7 +674,7 @@ impl From<GrantError> for Problem {
 }
 
 /// A batch that was not committed.
-fn commit(error: &CommitError) -> Problem {
+pub(super) fn commit(error: &CommitError) -> Problem {
     match error {
         CommitError::Conflict(_) => Problem::new(Kind::Conflict, "read it again, then repeat the request"),
         CommitError::Unavailable(error) => Problem::store(error),

@@ -27,6 +27,9 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// The layer itself.
 pub async fn represent(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    if is_of_soda(request.uri().path()) {
+        return next.run(request).await;
+    }
     let is_options = request.method() == Method::OPTIONS;
     let Some(operation) = front.operations.find(&request) else {
         return match front.operations.allowed(&request).filter(|_| is_options) {
@@ -41,6 +44,11 @@ pub async fn represent(State(front): State<Arc<Front>>, request: Request, next: 
     answered.unwrap_or_else(Problem::into_response)
 }
 
+/// That interface has forms and rules of its own, which its clients depend on.
+fn is_of_soda(path: &str) -> bool {
+    path == "/" || path.starts_with("/v1beta")
+}
+
 fn options(methods: &str) -> Response {
     let allow = HeaderValue::from_str(methods).unwrap_or(HeaderValue::from_static("OPTIONS"));
     (StatusCode::NO_CONTENT, [(header::ALLOW, allow)]).into_response()
@@ -51,6 +59,8 @@ async fn shown(operation: &Operation, mut request: Request, next: Next) -> Resul
     let accepted = Accepted::of(request.headers());
     let known = tags::listed(request.headers(), &header::IF_NONE_MATCH);
     let selection = selected(operation, &mut request)?;
+    // So that a handler need not read what nobody is shown.
+    request.extensions_mut().insert(selection.clone());
     let mut response = next.run(request).await;
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     if response.status() != StatusCode::OK {

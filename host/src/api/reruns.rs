@@ -57,7 +57,7 @@ pub struct Prefill {
 /// Which version of the pack runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Version {
+pub(super) enum Version {
     /// The one that the earlier instance ran.
     #[default]
     Same,
@@ -78,7 +78,7 @@ pub struct NewRun {
     /// Which version of the pack runs; by default the same.
     #[serde(default)]
     #[schema(inline)]
-    version: Version,
+    pub(super) version: Version,
 }
 
 impl NewRun {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Metrics;
 use super::problem::Problem;
 use super::serve::followers_max;
 use super::soda::Soda;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::Handle;
+use crate::identity::Identity;
 use crate::model::TenantName;
 use crate::notification::{AllNotifications, NotificationError, Notifications};
 use crate::pack::Catalog;
@@ -36,8 +38,12 @@ pub struct Rooms {
     pub coordinator: Handle,
     /// The server's own notifications, of every tenant.
     pub notifications: Arc<AllNotifications>,
+    /// People, tenants and the audit log.
+    pub identity: Arc<Identity>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
+    /// What monitoring is shown.
+    pub metrics: Metrics,
     /// What SODA's interface keeps in memory.
     pub soda: Soda,
     followers: Arc<Semaphore>,
@@ -46,6 +52,7 @@ pub struct Rooms {
 
 impl Rooms {
     /// The rooms, with nobody following or installing yet.
+    #[expect(clippy::too_many_arguments, reason = "one handle a room")]
     pub fn new(
         catalog: Arc<Catalog>,
         services: Arc<Services>,
@@ -53,10 +60,12 @@ impl Rooms {
         secrets: SecretStore,
         coordinator: Handle,
         notifications: Arc<AllNotifications>,
+        identity: Arc<Identity>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
+        let metrics = Metrics::default();
         Arc::new(Self {
             catalog,
             services,
@@ -64,11 +73,18 @@ impl Rooms {
             secrets,
             coordinator,
             notifications,
+            identity,
             stopping,
+            metrics,
             soda: Soda::default(),
             followers,
             installs,
         })
+    }
+
+    /// Followers at the moment.
+    pub fn followers(&self) -> usize {
+        followers_max().saturating_sub(self.followers.available_permits())
     }
 
     /// The notifications of a tenant.

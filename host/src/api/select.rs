@@ -87,6 +87,12 @@ impl Selection {
         if fresh { Ok(()) } else { Err(wrong(format!("give `{name}` once"))) }
     }
 
+    /// Whether this member is in no item and in no answer.
+    pub fn leaves_out(&self, member: &str) -> bool {
+        let is_chosen = |path: &Vec<String>| path.first().is_none_or(|first| first == member);
+        self.fields.as_ref().is_some_and(|fields| !fields.iter().any(is_chosen))
+    }
+
     /// Whether nothing is asked.
     pub fn is_all(&self) -> bool {
         self.fields.is_none() && self.sort.is_empty() && self.limit.is_none() && self.cursor.is_none()
@@ -284,6 +290,13 @@ mod tests {
         check("fields=in%2Fb%2Fd", json!({ "in": { "b": [{ "d": 2 }] } }));
         check("fields=nothing", json!({}));
         assert_eq!(select("fields=a", json!({ "a": 1, "b": 2 })).unwrap(), json!({ "a": 1 }));
+    }
+
+    #[test]
+    fn what_no_field_begins_with_is_left_out() {
+        let leaves_out = |query: &str| Selection::take("/v1/packs", query, true).unwrap().0.leaves_out("input");
+        assert!(leaves_out("fields=id,status") && leaves_out("fields=inputs"));
+        assert!(!leaves_out("") && !leaves_out("fields=id,input/size"));
     }
 
     #[test]

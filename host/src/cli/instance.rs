@@ -148,6 +148,9 @@ pub(super) struct Rerun {
     /// A name for the new instance.
     #[arg(long)]
     name: Option<String>,
+    /// Run the newest version of the pack, not the one that the instance ran.
+    #[arg(long)]
+    latest: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -342,6 +345,9 @@ impl Rerun {
         }
         if let Some(name) = &self.name {
             body["name"] = json!(name);
+        }
+        if self.latest {
+            body["version"] = json!("latest");
         }
         let started = client.post(&["instances", &id, "rerun"], &body, HeaderMap::new()).await?;
         self.wait.followed(context, &client, &started).await

@@ -15,8 +15,10 @@ use super::{Context, input};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List the schedules.
-    #[command(after_help = "Example: orchctl schedule list --sort-by next")]
-    List(Listing),
+    #[command(after_help = "Examples:
+  orchctl schedule list --sort-by next
+  orchctl schedule list --service 'migration bucket' --enabled true")]
+    List(List),
     /// Show a schedule.
     #[command(after_help = "Example: orchctl schedule show nightly-backup")]
     Show(Name),
@@ -55,6 +57,24 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only from packs, or only those made over the API.
+    #[arg(long, value_parser = ["pack", "api"])]
+    origin: Option<String>,
+    /// Only those that order this service.
+    #[arg(long)]
+    service: Option<String>,
+    /// Only those that start this workflow.
+    #[arg(long)]
+    workflow: Option<String>,
+    /// Only those that start instances (true), or do not (false).
+    #[arg(long, value_name = "BOOLEAN")]
+    enabled: Option<bool>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Name {
     /// Its name.
     name: String,
@@ -84,6 +104,9 @@ pub(super) struct Add {
     /// Where the clock of --cron hangs, `Europe/Berlin` [default: UTC]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// What it is for.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
     /// Make it without starting anything until it is enabled.
     #[arg(long)]
     disabled: bool,
@@ -129,6 +152,7 @@ const WIDE: &[Column] = &[
 
 const SHOW: &[Column] = &[
     ("Name", &["/name"]),
+    ("Description", &["/description"]),
     ("Service", &["/service"]),
     ("Pack", &["/pack"]),
     ("Workflow", &["/workflow"]),
@@ -150,9 +174,17 @@ impl Command {
     pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
         let client = context.client()?;
         match self {
-            Self::List(listing) => {
-                let list = client.all(&["schedules"], &[], Page::WHOLE).await?;
-                context.output.list_wide(&listing.apply(list)?, LIST, WIDE)
+            Self::List(list) => {
+                let enabled = list.enabled.map(|enabled| enabled.to_string());
+                let given = [
+                    ("origin", list.origin.as_deref()),
+                    ("service", list.service.as_deref()),
+                    ("workflow", list.workflow.as_deref()),
+                    ("enabled", enabled.as_deref()),
+                ];
+                let query: Vec<_> = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+                let all = client.all(&["schedules"], &query, Page::WHOLE).await?;
+                context.output.list_wide(&list.listing.apply(all)?, LIST, WIDE)
             }
             Self::Show(Name { name }) => context.output.thing(&client.get(&["schedules", name], &[]).await?, SHOW),
             Self::Add(add) => {
@@ -196,7 +228,13 @@ impl Add {
         };
         body["name"] = json!(self.name);
         self.set_target(&mut body)?;
-        let when = [("at", &self.at), ("cron", &self.cron), ("every", &self.every), ("timeZone", &self.time_zone)];
+        let when = [
+            ("description", &self.description),
+            ("at", &self.at),
+            ("cron", &self.cron),
+            ("every", &self.every),
+            ("timeZone", &self.time_zone),
+        ];
         for (member, value) in when.into_iter().filter_map(|(member, value)| Some((member, value.as_ref()?))) {
             body[member] = json!(value);
         }

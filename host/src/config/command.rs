@@ -20,6 +20,8 @@ pub enum Task {
     Show,
     /// Print the reference of all settings.
     Reference,
+    /// Make a new admin token for who is locked out.
+    ResetAdminToken,
 }
 
 /// An invocation: what to do, with which settings.
@@ -55,7 +57,13 @@ impl Invocation {
 }
 
 fn task(matches: &ArgMatches) -> (Task, &ArgMatches) {
-    let Some(("config", config)) = matches.subcommand() else { return (Task::Serve, matches) };
+    let config = match matches.subcommand() {
+        Some(("config", config)) => config,
+        Some(("token", token)) => {
+            return (Task::ResetAdminToken, token.subcommand().map_or(token, |(_, matches)| matches));
+        }
+        _ => return (Task::Serve, matches),
+    };
     match config.subcommand() {
         Some(("show", matches)) => (Task::Show, matches),
         Some(("reference", matches)) => (Task::Reference, matches),
@@ -104,7 +112,8 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs workflows whose actions are sandboxed Wasm components.")
         .arg(config)
-        .subcommand(config_command());
+        .subcommand(config_command())
+        .subcommand(token_command());
     for section in SECTIONS {
         command = command.args(section.settings.iter().map(|setting| argument(setting).help_heading(section.title)));
     }
@@ -120,6 +129,14 @@ fn config_command() -> Command {
         .subcommand(Command::new("check").about(check))
         .subcommand(Command::new("show").about(show))
         .subcommand(Command::new("reference").about("Prints the reference of all settings, in Markdown"))
+}
+
+fn token_command() -> Command {
+    let reset = "Makes a new token `admin` in place of the one there is, and shows it; the server must be stopped";
+    Command::new("token")
+        .about("Helps who is locked out")
+        .subcommand_required(true)
+        .subcommand(Command::new("reset-admin").about(reset))
 }
 
 fn argument(setting: &Setting) -> Arg {

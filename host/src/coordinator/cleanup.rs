@@ -3,7 +3,7 @@
 //! the cancelled instance's identifier, input and context, before the cancellation is recorded. So a breakdown in between
 //! loses nothing: what is asked for again finds the same cleaning up, which must be safe to do at any time.
 //!
-//! The context is what the instance's tasks had exported a moment before. What a request under way does after that is not
+//! It is also given the last checkpoint of an attempt, where there is one. The context is what the instance's tasks had exported a moment before. What a request under way does after that is not
 //! in it, so whoever cleans up finds things by the instance's identifier wherever they carry it.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::start::{self, Start, StartError};
 use super::{Shared, store};
 use crate::definition::graph::Program;
 use crate::machine::record::Parent;
-use crate::model::{InstanceId, Json, WorkflowName};
+use crate::model::{InstanceId, WorkflowName};
 
 /// The place in the definition that the cleaning instance's `parent` names as its task.
 const PLACE: &str = "/document/metadata/onCancel";
@@ -30,7 +30,7 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
     if workflow == summary.workflow {
         return Ok(());
     }
-    let context = store::context(&*shared.journal, id)?;
+    let known = store::known(&*shared.journal, id)?;
     let plain = Start {
         pack: summary.pack,
         version: Some(summary.pack_version),
@@ -44,7 +44,7 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
         rerun_of: None,
         asked: None,
     };
-    match with_context(shared, id, plain, context.as_deref()).await {
+    match begin_with(shared, id, plain, &known).await {
         Ok(()) => Ok(()),
         Err(StartError::Unavailable(why)) => Err(InstanceError::Unavailable(why)),
         Err(error) => {
@@ -54,19 +54,26 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
     }
 }
 
-/// Starts it with the context. A schema from before there was one refuses it; then it is started without.
-async fn with_context(
+/// Starts it with what is known. What its schema refuses of that, it does not use, and is started without.
+async fn begin_with(
     shared: &Arc<Shared>,
     id: InstanceId,
     plain: Start,
-    context: Option<&Json>,
+    known: &store::Known,
 ) -> Result<(), StartError> {
-    let mut start = plain.clone();
-    start.input["context"] = context.cloned().unwrap_or_else(|| json!({}));
-    match begin(shared, id, start).await {
-        Err(StartError::InvalidInput(_)) => begin(shared, id, plain).await,
-        begun => begun,
+    let context = known.context.as_deref().cloned().unwrap_or_else(|| json!({}));
+    let context = [("context", context)];
+    let checkpoint = known.checkpoint.iter().map(|value| ("checkpoint", (**value).clone()));
+    let everything: Vec<_> = context.iter().cloned().chain(checkpoint).collect();
+    for members in [&everything[..], &context] {
+        let mut start = plain.clone();
+        members.iter().for_each(|(name, value)| start.input[*name] = value.clone());
+        match begin(shared, id, start).await {
+            Err(StartError::InvalidInput(_)) => {}
+            begun => return begun,
+        }
     }
+    begin(shared, id, plain).await
 }
 
 async fn begin(shared: &Arc<Shared>, id: InstanceId, start: Start) -> Result<(), StartError> {

@@ -52,11 +52,12 @@ pub(super) fn instances(
     let mut walk = Walk::new(&*shared.journal, filter, begin);
     let mut items = Vec::new();
     while let Some(rank) = walk.next()? {
+        walk.cost = walk.cost.saturating_add(SUMMARY_COST);
+        let Some(summary) = fitting(shared, filter, walk.direction.id(rank))? else { continue };
         if items.len() == limit {
             return Ok(Page { items, next: Some(write_cursor(list, rank)) });
         }
-        walk.cost = walk.cost.saturating_add(SUMMARY_COST);
-        items.extend(fitting(shared, filter, walk.direction.id(rank))?);
+        items.push(summary);
     }
     let next = walk.is_cut.then_some(walk.from).flatten().map(|rank| write_cursor(list, rank));
     Ok(Page { items, next })

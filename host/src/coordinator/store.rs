@@ -104,6 +104,47 @@ pub(super) fn summary(journal: &dyn Journal, id: InstanceId) -> Result<Option<In
     journal.get(&keys::instance(id))?.map(|bytes| row::decode(&bytes)).transpose()
 }
 
+/// What is known of an instance that is about to be cancelled.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The context that its tasks have exported last.
+    pub(super) context: Option<Arc<Json>>,
+    /// The checkpoint that one of its attempts has stored last.
+    pub(super) checkpoint: Option<Arc<Json>>,
+}
+
+/// Reads an instance's history from its end until everything is found.
+pub(super) fn known(journal: &dyn Journal, id: InstanceId) -> Result<Known, StoreError> {
+    let (mut known, mut after) = (Known::default(), None);
+    loop {
+        let scan = Scan { prefix: keys::history(id), after, reverse: true, limit: ROWS_AT_ONCE };
+        let rows = journal.scan(scan)?;
+        for row in &rows {
+            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
+            records.into_iter().rev().for_each(|record| known.take(record.record));
+            if known.context.is_some() && known.checkpoint.is_some() {
+                return Ok(known);
+            }
+        }
+        match rows.last() {
+            Some(last) if rows.len() == ROWS_AT_ONCE => after = Some(last.key.clone()),
+            _ => return Ok(known),
+        }
+    }
+}
+
+impl Known {
+    fn take(&mut self, record: Record) {
+        match record {
+            Record::Left { context, .. } | Record::Handled { context, .. } => {
+                self.context = self.context.take().or(context);
+            }
+            Record::Checkpoint { value, .. } => self.checkpoint = self.checkpoint.take().or(Some(value)),
+            _ => {}
+        }
+    }
+}
+
 /// An instance's stored summary without its input and output.
 pub(super) fn brief(journal: &dyn Journal, id: InstanceId) -> Result<Option<InstanceSummary>, StoreError> {
     let stored = journal.get(&keys::instance(id))?;
@@ -138,32 +179,6 @@ impl<'de> Visitor<'de> for BriefVisitor {
             }
         }
         Ok(members)
-    }
-}
-
-/// The context that an instance's tasks have exported last; nothing when none has.
-pub(super) fn context(journal: &dyn Journal, id: InstanceId) -> Result<Option<Arc<Json>>, StoreError> {
-    let mut after = None;
-    loop {
-        let scan = Scan { prefix: keys::history(id), after, reverse: true, limit: ROWS_AT_ONCE };
-        let rows = journal.scan(scan)?;
-        for row in &rows {
-            let records: Vec<Stamped> = row::decode(&row.value).map_err(|error| which(&row.key, &error))?;
-            if let Some(context) = records.into_iter().rev().find_map(|record| exported(record.record)) {
-                return Ok(Some(context));
-            }
-        }
-        match rows.last() {
-            Some(last) if rows.len() == ROWS_AT_ONCE => after = Some(last.key.clone()),
-            _ => return Ok(None),
-        }
-    }
-}
-
-fn exported(record: Record) -> Option<Arc<Json>> {
-    match record {
-        Record::Left { context, .. } | Record::Handled { context, .. } => context,
-        _ => None,
     }
 }
 

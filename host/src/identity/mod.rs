@@ -236,6 +236,16 @@ impl Identity {
         self.settings.admin_token_file.as_deref()
     }
 
+    /// Whether the refusal of somebody unknown still goes into the audit log: a flood of them is not.
+    pub fn may_tell_of_stranger(&self) -> bool {
+        self.throttle.may_be_told(self.clock.now())
+    }
+
+    /// The time.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
     /// Who sends a request from this address, in her own tenant.
     ///
     /// # Errors

@@ -65,6 +65,12 @@ pub enum Permission {
     ManageServer,
 }
 
+impl Permission {
+    /// All permissions.
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Order, Self::Approve, Self::ManagePacks, Self::ManageTenant, Self::ManageServer];
+}
+
 impl Role {
     /// All roles, the least first.
     pub const ALL: [Self; 6] =

@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use orchestrator_host::capability::{Granted, HostPattern, LogLevel, Measure, Observe};
 use orchestrator_host::connection::Connections;
-use orchestrator_host::connection::secrets::SecretStore;
+use orchestrator_host::connection::secrets::{SecretStore, Secrets};
 use orchestrator_host::journal::memory::MemoryJournal;
-use orchestrator_host::model::{ActionName, ConnectionName, Digest, Failure, Json, PackName, SecretName};
+use orchestrator_host::model::{ActionName, ConnectionName, Digest, Failure, Json, PackName, SecretName, TenantName};
 use orchestrator_host::sandbox::{Component, Invocation, Phase, Reply, Sandbox, SandboxConfig};
 use orchestrator_tests::guests;
 
@@ -57,7 +57,7 @@ pub struct Boundary {
     directory: tempfile::TempDir,
     sandbox: Arc<Sandbox>,
     component: Arc<Component>,
-    secrets: SecretStore,
+    secrets: Secrets,
     connections: Arc<Connections>,
     granted: Granted,
     timeout: Duration,
@@ -82,6 +82,7 @@ impl Boundary {
         let journal = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
         let connections = Connections::open(journal, secrets.clone()).unwrap();
+        let secrets = secrets.of(&TenantName::standard());
         let granted = Granted::nothing(PackName::parse("guests").unwrap(), ActionName::parse("guest").unwrap());
         let (timeout, observer) = (Duration::from_secs(60), Arc::default());
         Self { directory, sandbox, component, secrets, connections, granted, timeout, observer }
@@ -98,8 +99,11 @@ impl Boundary {
 
     pub async fn connection(mut self, name: &str, declaration: Json) -> Self {
         let name = ConnectionName::parse(name).unwrap();
-        self.connections.put(&name, serde_json::from_value(declaration).unwrap()).await.unwrap();
-        self.granted.connections.insert(name.clone(), self.connections.client(&name).unwrap());
+        self.connections
+            .put(&TenantName::standard(), &name, serde_json::from_value(declaration).unwrap())
+            .await
+            .unwrap();
+        self.granted.connections.insert(name.clone(), self.connections.client(&TenantName::standard(), &name).unwrap());
         self
     }
 

@@ -6,12 +6,19 @@ mod follow_ups;
 mod following;
 mod hostile;
 mod instances;
+mod isolation;
 mod layers;
+mod monitoring;
 mod notifications;
+mod ordering;
+mod people;
 mod posting;
 mod refused;
+mod schedules;
+mod services;
 mod soda;
 mod stored;
+mod tenants;
 mod webhooks;
 
 use std::sync::Arc;
@@ -31,17 +38,21 @@ use crate::clock::SystemClock;
 use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::perform::{Attempt, Finding, Observe};
-use crate::coordinator::{Coordinator, Parts, Perform, ProgramError, Programs, Resolved};
+use crate::coordinator::{
+    Coordinator, InstalledPrograms, Ordered, Parts, Perform, ProgramError, Programs, Resolved, Scheduled,
+};
 use crate::definition::graph::Program;
+use crate::identity::settings::IdentitySettings;
+use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
-use crate::model::{Failure, Json, PackName, Success, WorkflowName};
+use crate::model::{Failure, Json, PackName, ServiceName, Success, TenantName, WorkflowName};
 use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
-use crate::service::Services;
+use crate::service::{OrderError, Services};
 
 /// The whole interface over rooms of its own.
 struct Server {
@@ -59,7 +70,13 @@ struct Answer {
 }
 
 impl Server {
+    /// A server that authenticates nobody.
     async fn new() -> Self {
+        Self::with(IdentitySettings::default()).await
+    }
+
+    /// A server that knows people in this way.
+    async fn with(settings: IdentitySettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
@@ -68,10 +85,12 @@ impl Server {
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
         let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
+        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
+        let installed = InstalledPrograms { catalog: catalog.clone(), services: services.clone() };
         let parts = Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
-            programs: Arc::new(Shelf::new()),
+            programs: Arc::new(Shelf::new(installed)),
             perform: Arc::new(Echo),
             evaluator: Arc::new(Plain),
             random: Box::new(|| 0.5),
@@ -79,8 +98,10 @@ impl Server {
             events: Default::default(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
-        let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
-        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, Default::default());
+        let keys = IdentityKeys { tokens: [1; 32], audit: [2; 32] };
+        let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, settings).unwrap();
+        let stopping = Default::default();
+        let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
         Self { router, journal, rooms, _directory: directory }
@@ -152,18 +173,20 @@ fn sandbox(directory: &tempfile::TempDir) -> Arc<Sandbox> {
     Sandbox::new(config).unwrap()
 }
 
-/// Workflows of a pack `test` 1.0.0 that is not in the catalog: `echo` ends at once, `hang` never does.
+/// Workflows of a pack `test` 1.0.0 that is not in the catalog: `echo` ends at once, `hang` never does. Those of other
+/// packs are the catalog's.
 struct Shelf {
+    installed: InstalledPrograms,
     echo: Arc<Program>,
     hang: Arc<Program>,
 }
 
 impl Shelf {
-    fn new() -> Self {
+    fn new(installed: InstalledPrograms) -> Self {
         let schema = json!({ "schema": { "required": ["size"] } });
         let echo = json!({ "input": schema, "do": [{ "one": { "call": "echo", "with": { "size": 1 } } }] });
         let hang = json!({ "do": [{ "one": { "call": "hang" } }] });
-        Self { echo: Arc::new(program(echo)), hang: Arc::new(program(hang)) }
+        Self { installed, echo: Arc::new(program(echo)), hang: Arc::new(program(hang)) }
     }
 
     fn find(&self, name: &WorkflowName) -> Result<Arc<Program>, ProgramError> {
@@ -178,15 +201,39 @@ impl Shelf {
 impl Programs for Shelf {
     fn resolve(
         &self,
-        _: &PackName,
-        _: Option<&semver::Version>,
+        pack: &PackName,
+        version: Option<&semver::Version>,
         workflow: &WorkflowName,
     ) -> Result<Resolved, ProgramError> {
-        Ok(Resolved { program: self.find(workflow)?, version: semver::Version::new(1, 0, 0) })
+        match pack.as_str() {
+            "test" => Ok(Resolved { program: self.find(workflow)?, version: semver::Version::new(1, 0, 0) }),
+            _ => self.installed.resolve(pack, version, workflow),
+        }
     }
 
     fn pinned(&self, created: &Created) -> Result<Arc<Program>, ProgramError> {
-        self.find(&created.workflow)
+        match created.pack.as_str() {
+            "test" => self.find(&created.workflow),
+            _ => self.installed.pinned(created),
+        }
+    }
+
+    fn scheduled(&self) -> Vec<Scheduled> {
+        self.installed.scheduled()
+    }
+
+    fn order(
+        &self,
+        tenant: &TenantName,
+        service: &ServiceName,
+        workflow: Option<&WorkflowName>,
+        input: &Json,
+    ) -> Result<Ordered, OrderError> {
+        self.installed.order(tenant, service, workflow, input)
+    }
+
+    fn changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        self.installed.changes()
     }
 }
 

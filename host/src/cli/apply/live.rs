@@ -28,8 +28,9 @@ const CONNECTION: &[&str] = &[
 ];
 /// Members of a service and of a schedule that are taken away by not being written; the others have a default, or are
 /// made by the server from what is written.
-const SERVICE: &[&str] = &["description", "tags", "icon", "uiSchema", "constraint"];
-const SCHEDULE: &[&str] = &["at", "cron", "every", "input", "service"];
+const SERVICE: &[&str] =
+    &["description", "tags", "icon", "uiSchema", "inputDefaults", "lockedInputs", "constraint", "annotations"];
+const SCHEDULE: &[&str] = &["description", "at", "cron", "every", "input", "service"];
 
 /// What has to be done so that the server is as the document says.
 pub(super) async fn change(client: &Client, document: &Document, rewrite_secrets: bool) -> Result<Change, Error> {

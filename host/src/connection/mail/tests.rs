@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::connection::registry::{ConnectionError, validate};
+use crate::connection::secrets::SecretStore;
 use crate::journal::memory::MemoryJournal;
 
 fn declaration(mail: Json) -> Connection {

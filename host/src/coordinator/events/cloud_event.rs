@@ -269,8 +269,10 @@ mod tests {
 
     #[test]
     fn events_are_the_same_by_source_and_id_alone() {
-        let of = |source: &str, id: &str| identity(&json!({ "source": source, "id": id, "type": "t" }));
-        assert_eq!(of("/a", "1"), identity(&json!({ "source": "/a", "id": "1", "type": "other" })));
+        let (own, red) = (TenantName::standard(), TenantName::parse("red").unwrap());
+        let of = |source: &str, id: &str| identity(&own, &json!({ "source": source, "id": id, "type": "t" }));
+        assert_eq!(of("/a", "1"), identity(&own, &json!({ "source": "/a", "id": "1", "type": "other" })));
+        assert_ne!(of("/a", "1"), identity(&red, &json!({ "source": "/a", "id": "1" })), "each tenant has its own");
         assert_ne!(of("/a", "1"), of("/a", "2"));
         assert_ne!(of("ab", "c"), of("a", "bc"));
     }

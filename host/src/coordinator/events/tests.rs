@@ -156,9 +156,10 @@ async fn an_event_stored_just_before_a_crash_is_offered_after_it_however_late_th
         let journal = Arc::new(CrashJournal::new(0, crash));
         let events = open(journal.clone(), &clock, Vec::new()).await;
         let one = [event("a")];
+        let own = TenantName::standard();
         tokio::select! {
             biased;
-            _ = events.accept(&TenantName::standard(), &one) => panic!("nobody is left to answer"),
+            _ = events.accept(&own, &one) => panic!("nobody is left to answer"),
             () = journal.crashed() => {}
         }
         clock.advance(SignedDuration::from_hours(5));
@@ -226,7 +227,7 @@ async fn what_is_too_old_goes_and_numbers_go_on() {
     assert_eq!(room.events.prune_due().unwrap(), None, "nothing is left to be done");
     let room = room.again().await;
     assert_eq!(room.accept(&["d", "a"]).await, (2, 0));
-    let (arrivals, reached) = room.events.read(0, u64::MAX, Timestamp::MIN).unwrap();
+    let (arrivals, reached) = room.events.read(&TenantName::standard(), 0, u64::MAX, Timestamp::MIN).unwrap();
     assert_eq!(arrivals.iter().map(|arrival| arrival.number).collect::<Vec<_>>(), [4, 5]);
     assert_eq!(reached, u64::MAX);
 }

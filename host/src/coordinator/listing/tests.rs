@@ -38,6 +38,7 @@ fn instance(owner: &TenantName, second: u32) -> InstanceSummary {
         workflow: WorkflowName::parse(if second % 2 == 0 { "even" } else { "odd" }).unwrap(),
         service: (second % 3 == 0).then(|| ServiceName::parse("s").unwrap()),
         parent: None,
+        rerun_of: None,
         tenant: owner.clone(),
         created_by: Some(format!("u{}", second % 10)),
         status: if second % 7 == 0 { Status::Faulted } else { Status::Completed },

@@ -8,6 +8,8 @@
 mod agenda;
 mod listening;
 pub(super) mod made;
+#[cfg(test)]
+mod made_tests;
 pub mod manage;
 pub mod template;
 #[cfg(test)]

@@ -221,7 +221,7 @@ async fn a_child_whose_parent_ended_before_a_crash_is_cancelled_at_the_start() {
     let journal = &*kit.journal;
     let mut summary = store::summary(journal, id).unwrap().unwrap();
     summary.status = Status::Cancelled;
-    journal.commit(store::add_end(crate::journal::Batch::default(), &summary)).await.unwrap();
+    journal.commit(store::add_end(crate::journal::Batch::default(), &[], &summary)).await.unwrap();
     let handle = kit.start().await;
     assert_eq!(ended(&handle, child).await.status, Status::Cancelled);
 }

@@ -127,3 +127,52 @@ fn check_crashes(story: impl for<'a> Fn(&'a Handle) -> BoxFuture<'a, InstanceSum
     }
     events
 }
+
+#[tokio::test]
+async fn an_event_is_heard_in_its_tenant_alone() {
+    let run = kit(Arc::new(MemoryJournal::new()));
+    let handle = run.start().await;
+    let [red, blue] = ["red", "blue"].map(|name| TenantName::parse(name).unwrap());
+    let listen = async |tenant: &TenantName| {
+        let start = Start { tenant: tenant.clone(), ..order(json!({})) };
+        handle.start(start).await.unwrap().summary.id
+    };
+    let (of_red, of_blue, of_default) =
+        (listen(&red).await, listen(&blue).await, listen(&TenantName::standard()).await);
+    let send = async |tenant: &TenantName, kind: &str, data: &str| {
+        let event = json!({ "specversion": "1.0", "id": kind, "source": "/", "type": kind, "data": data });
+        let taken = handle.take_events(tenant, vec![CloudEvent::structured(event).unwrap()]).await.unwrap();
+        (taken.accepted, taken.duplicates)
+    };
+    for (kind, of) in [("a", "red a"), ("b", "red b")] {
+        assert_eq!(send(&red, kind, of).await, (1, 0));
+    }
+    assert_eq!(ended(&handle, of_red).await.output, Some(json!(["red a", "red b"])));
+    for tenant in [&blue, &TenantName::standard()] {
+        assert_eq!(send(tenant, "a", "other a").await, (1, 0), "the same identity in another tenant is another event");
+    }
+    assert_eq!(send(&red, "a", "again").await, (0, 1));
+    // Whoever begins to listen later is offered what came before, of its own tenant only; so is who is recovered.
+    handle.shutdown().await;
+    let handle = run.start().await;
+    let late = handle.start(Start { tenant: blue.clone(), ..order(json!({})) }).await.unwrap().summary.id;
+    let event = json!({ "specversion": "1.0", "id": "b", "source": "/", "type": "b", "data": "blue b" });
+    handle.take_events(&blue, vec![CloudEvent::structured(event).unwrap()]).await.unwrap();
+    for id in [of_blue, late] {
+        assert_eq!(ended(&handle, id).await.output, Some(json!(["other a", "blue b"])));
+    }
+    assert!(!handle.instance(of_default).unwrap().status.is_final());
+}
+
+#[tokio::test]
+async fn what_an_instance_emits_is_heard_in_its_tenant_alone() {
+    let run = kit(Arc::new(MemoryJournal::new()));
+    let handle = run.start().await;
+    let [red, blue] = ["red", "blue"].map(|name| TenantName::parse(name).unwrap());
+    let of_blue = handle.start(Start { tenant: blue, ..order(json!({})) }).await.unwrap().summary.id;
+    let of_red = handle.start(Start { tenant: red.clone(), ..order(json!({})) }).await.unwrap().summary.id;
+    let emitting = handle.start(Start { tenant: red, ..emitter() }).await.unwrap().summary.id;
+    ended(&handle, emitting).await;
+    assert_eq!(ended(&handle, of_red).await.output, Some(json!(["a", "b"])));
+    assert!(!handle.instance(of_blue).unwrap().status.is_final());
+}

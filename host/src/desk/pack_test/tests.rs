@@ -246,3 +246,22 @@ async fn only_the_chosen_cases_are_run() {
     let report = test.run(&options, &mut |verdict| names.push(verdict.name)).await;
     assert_eq!((report.passed, report.filtered, names), (1, 1, vec!["another".to_owned()]));
 }
+
+#[tokio::test]
+async fn mail_needs_a_connection_for_it_and_ends_in_one_way() {
+    let check = async |manifest: &str, entry: &str, expected: &[&str]| {
+        let shop = Shop::new(ASK, &format!("  - name: a\n    outside: [ {entry} ]\n    expect: {{}}\n"));
+        std::fs::write(shop.0.path().join("pack.yaml"), manifest).unwrap();
+        let told = shop.open().await.err().map(shown).unwrap_or_default();
+        for text in expected {
+            assert!(told.contains(text), "{entry}: `{text}` is not in\n{told}");
+        }
+    };
+    check(MANIFEST, "{ mail: { subject: s } }", &["the pack asks for no connection for mail (`kind: smtp`)"]).await;
+    let manifest = MANIFEST.replace("{ backend: { description: a shop }", "{ post: { kind: smtp }, backend: {}");
+    check(&manifest, "{ mail: { subject: s }, connection: backend }", &["known here: post"]).await;
+    check(&manifest, "{ mail: { subject: s }, failure: timeout }", &["known here: refused, interrupted, unavailable"])
+        .await;
+    check(&manifest, "{ mail: { subject: s }, failure: refused, filtered: no }", &["remove one"]).await;
+    check(&manifest, "{ mail: { subject: s }, reply: {} }", &["has no key `reply`"]).await;
+}

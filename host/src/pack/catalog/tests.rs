@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{keys, row};
+use crate::model::TenantName;
 use crate::pack::archive;
 use crate::pack::directory::Directory;
 use crate::pack::install::tests::AnyExpression;
@@ -179,8 +180,9 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
     let manifest =
         "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n";
     catalog.install_archive(archive_of(&[("pack.yaml", manifest.as_bytes())])).await.unwrap();
-    let grants = |text: &str| serde_json::from_str::<Grants>(text).unwrap();
-    let wrong = catalog.put_grants(&name("a"), grants(r#"{"connections": {"backnd": "x"}, "hosts": ["h"]}"#)).await;
+    let (own, grants) = (TenantName::standard(), |text: &str| serde_json::from_str::<Grants>(text).unwrap());
+    let wrong =
+        catalog.put_grants(&own, &name("a"), grants(r#"{"connections": {"backnd": "x"}, "hosts": ["h"]}"#)).await;
     match wrong {
         Err(GrantError::Invalid(wrong)) => {
             assert_eq!(wrong.len(), 2);
@@ -188,16 +190,17 @@ async fn grants_must_fit_what_the_pack_asks_for_and_outlive_the_server() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(catalog.put_grants(&name("b"), Grants::default()).await, Err(GrantError::NotFound(_))));
+    assert!(matches!(catalog.put_grants(&own, &name("b"), Grants::default()).await, Err(GrantError::NotFound(_))));
     let right = grants(r#"{"connections": {"backend": "production"}}"#);
-    catalog.put_grants(&name("a"), right.clone()).await.unwrap();
-    assert_eq!(bench.open().grants(&name("a")), right);
+    catalog.put_grants(&own, &name("a"), right.clone()).await.unwrap();
+    assert_eq!(bench.open().grants(&own, &name("a")), right);
 }
 
 #[tokio::test]
 async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
     use crate::connection::Connections;
     use crate::connection::secrets::SecretStore;
+    use crate::model::TenantName;
     use crate::pack::grants::Grants;
     let bench = Bench::new();
     let catalog = bench.open();
@@ -210,12 +213,12 @@ async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
     let mail = serde_json::json!({"baseUrl": "smtp://mail.example", "mail": {"from": "a@mail.example"}});
     for (name, declaration) in [("mailer", mail), ("api", serde_json::json!({"baseUrl": "https://api.example"}))] {
         let name = crate::model::ConnectionName::parse(name).unwrap();
-        connections.put(&Default::default(), &name, serde_json::from_value(declaration).unwrap()).await.unwrap();
+        connections.put(&TenantName::standard(), &name, serde_json::from_value(declaration).unwrap()).await.unwrap();
     }
     let check = |post: &str, web: &str, expected: &[&str]| {
         let grants = serde_json::json!({"connections": {"post": post, "web": web}});
         let grants: Grants = serde_json::from_value(grants).unwrap();
-        let wrong = catalog.wrong_kinds(&Default::default(), &name("a"), &grants, &connections);
+        let wrong = catalog.wrong_kinds(&TenantName::standard(), &name("a"), &grants, &connections);
         let told: Vec<_> = wrong.iter().map(|wrong| wrong.reason.as_str()).collect();
         assert_eq!(told.len(), expected.len(), "{told:?}");
         assert!(told.iter().zip(expected).all(|(told, expected)| told.contains(expected)), "{told:?}");
@@ -230,7 +233,6 @@ async fn mail_goes_by_connections_for_mail_and_requests_by_others() {
 async fn calls_of_workflows_reach_what_the_manifest_asks_for_and_the_admin_granted() {
     use crate::connection::Connections;
     use crate::connection::secrets::SecretStore;
-    use crate::model::TenantName;
     let bench = Bench::new();
     let catalog = bench.open();
     let manifest = "format: 1\nname: a\nversion: 1.0.0\nworld: orchestrator:pack/action@0.1\nconnections: { backend: {} }\n\
