@@ -44,6 +44,10 @@ pub(super) async fn change(client: &Client, document: &Document, rewrite_secrets
 async fn secret(client: &Client, document: &Document, rewrite: bool) -> Result<Change, Error> {
     let list = client.all(&["secrets"], &[], Page::WHOLE).await?;
     let there = items(&list).iter().any(|item| item.get("name") == Some(&json!(document.name)));
+    if !there || rewrite {
+        // A value that is not at hand is told before anything is changed.
+        resolved(&document.spec, &document.folder).map_err(|reason| wrong(document, reason))?;
+    }
     Ok(match (there, rewrite) {
         (false, _) => Change::Create,
         (true, true) => Change::Change(vec![Difference::new("value", json!("…"), json!("…"))]),
