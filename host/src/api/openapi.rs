@@ -2,6 +2,7 @@
 
 mod completed;
 mod examples;
+mod mended;
 
 use std::sync::{Arc, LazyLock};
 

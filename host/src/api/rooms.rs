@@ -52,6 +52,7 @@ pub struct Rooms {
 
 impl Rooms {
     /// The rooms, with nobody following or installing yet.
+    #[expect(clippy::too_many_arguments, reason = "one handle a room")]
     pub fn new(
         catalog: Arc<Catalog>,
         services: Arc<Services>,
