@@ -47,7 +47,9 @@ pub async fn authenticate(State(rooms): State<Arc<Rooms>>, mut request: Request,
     let Some(asked) = Asked::of(&rooms, &request) else {
         return next.run(request).await; // No such route, or not with this method: there is nothing to guard.
     };
-    match admitted(&rooms, &asked, request.headers()).await {
+    // In front may be a layer that knows better than nobody; no client can say so.
+    let before = Caller::of(request.extensions()).cloned();
+    match admitted(&rooms, &asked, request.headers(), before).await {
         Ok(Person { principal, means }) => {
             let subject = (asked.need != Need::Public).then(|| principal.subject.clone());
             let tenant = (asked.need != Need::Public).then(|| principal.tenant.clone());
@@ -57,7 +59,8 @@ pub async fn authenticate(State(rooms): State<Arc<Rooms>>, mut request: Request,
             let response = next.run(request).await;
             written.answered(response).await
         }
-        Err((problem, person)) => {
+        Err(refusal) => {
+            let (problem, person) = *refusal;
             let who = person.map(|person| (person.principal.subject.clone(), person.principal.tenant.clone()));
             refuse(&rooms, &asked, problem, who).await
         }
@@ -113,24 +116,35 @@ impl Asked {
     }
 }
 
-type Refusal = (Problem, Option<Person>);
+/// Why somebody is not let in, and who it is where that is known.
+type Refusal = Box<(Problem, Option<Person>)>;
 
 /// The person who is let in.
-async fn admitted(rooms: &Rooms, asked: &Asked, headers: &HeaderMap) -> Result<Person, Refusal> {
-    let person = known(rooms, asked, headers).await.map_err(|problem| (problem, None))?;
+async fn admitted(
+    rooms: &Rooms,
+    asked: &Asked,
+    headers: &HeaderMap,
+    before: Option<Arc<Principal>>,
+) -> Result<Person, Refusal> {
+    let person = known(rooms, asked, headers, before).await.map_err(|problem| Box::new((problem, None)))?;
     if asked.need == Need::Public {
         return Ok(person);
     }
-    let person = in_tenant(rooms, asked, headers, &person).map_err(|problem| (problem, Some(person)))?;
+    let person = in_tenant(rooms, asked, headers, &person).map_err(|problem| Box::new((problem, Some(person))))?;
     match allowed(rooms, asked, &person.principal) {
         Ok(()) => Ok(person),
-        Err(problem) => Err((problem, Some(person))),
+        Err(problem) => Err(Box::new((problem, Some(person)))),
     }
 }
 
-async fn known(rooms: &Rooms, asked: &Asked, headers: &HeaderMap) -> Result<Person, Problem> {
+async fn known(
+    rooms: &Rooms,
+    asked: &Asked,
+    headers: &HeaderMap,
+    before: Option<Arc<Principal>>,
+) -> Result<Person, Problem> {
     if !rooms.identity.is_required() {
-        return Ok(Person { principal: everything(), means: Means::None });
+        return Ok(Person { principal: before.unwrap_or_else(everything), means: Means::None });
     }
     let presented = presented(headers);
     if asked.need == Need::Public || (asked.need == Need::Optional && presented == Presented::Nothing) {
@@ -188,7 +202,8 @@ fn in_tenant(rooms: &Rooms, asked: &Asked, headers: &HeaderMap, person: &Person)
         person = rooms.identity.in_tenant(person, named)?;
     }
     if let Some(named) = asked.tenant_of_path() {
-        person = rooms.identity.in_tenant(person, &named)?;
+        let meant = rooms.soda.settings().tenant(&named).map_or(named, String::from);
+        person = rooms.identity.in_tenant(person, &meant)?;
     }
     Ok(person)
 }

@@ -108,7 +108,7 @@ pub const RULES: &[Rule] = &[
     rule("POST", "/v1/notifications/mark", "mark_notifications", May(Read)),
     rule("GET", "/v1/notifications/{id}", "get_notification", May(Read)),
     rule("DELETE", "/v1/notifications/{id}", "delete_notification", May(ManageTenant)),
-    rule("POST", "/api/notifications", "post_notification", May(Order)),
+    rule("POST", "/api/notifications", "post_notification_short", May(Order)),
     rule("POST", "/api/notifications/notifications", "post_notification_long", May(Order)),
     rule("GET", "/v1/tokens", "list_tokens", May(ManageTenant)),
     rule("POST", "/v1/tokens", "create_token", May(ManageTenant)),
@@ -175,7 +175,7 @@ fn of_soda(method: &str, path: &str) -> Option<Rule> {
     let mut parts = rest.split('/');
     let (kind, item, verb) = (parts.next()?, parts.next(), parts.next());
     let operation = match (method, kind) {
-        ("GET", "services") => ("soda_read_services", if item.is_some() { SeesService } else { May(Read) }),
+        ("GET", "services") => ("soda_read_services", May(Read)), // Its handler sees to single ones.
         (_, "services") => ("soda_change_service", May(ManageTenant)),
         ("GET", "workflows") => ("soda_read_workflows", May(Read)),
         ("GET", "tasks") => ("soda_read_tasks", if item.is_some() { Sees(Read) } else { May(Read) }),

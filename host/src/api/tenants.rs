@@ -15,7 +15,6 @@ use super::extract::{InJson, InPath};
 use super::list::List;
 use super::problem::{Kind, Problem};
 use super::rooms::{Rooms, aside};
-use crate::coordinator::view::InstanceFilter;
 use crate::identity::{IdentityError, tenants};
 use crate::model::{Permission, Principal, TenantName};
 
@@ -124,33 +123,17 @@ pub async fn delete_tenant(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Refuses while something is left.
+/// Refuses while something is left, and sweeps out what nobody misses.
 async fn check_empty(rooms: &Arc<Rooms>, name: &TenantName) -> Result<(), Problem> {
     let tokens = rooms.identity.tokens.list(Some(name)).len();
     let (looking, wanted) = (rooms.clone(), name.clone());
-    let has_instances = aside(move || has_instances(&looking, &wanted)).await?;
-    let left = match (tokens, has_instances) {
-        (0, false) => return Ok(()),
-        (0, true) => "instances are left".to_owned(),
-        (tokens, false) => format!("{tokens} tokens are left"),
-        (tokens, true) => format!("instances and {tokens} tokens are left"),
-    };
-    let cure = format!("the tenant `{name}` cannot be deleted: {left}; delete them, or disable the tenant");
-    Err(Problem::new(Kind::TenantHeld, cure))
-}
-
-fn has_instances(rooms: &Rooms, tenant: &TenantName) -> Result<bool, Problem> {
-    let (filter, mut cursor) = (InstanceFilter::default(), None);
-    loop {
-        let page = rooms.coordinator.instances(&filter, super::list::LIMIT_MAX, cursor.as_deref())?;
-        if page.items.iter().any(|instance| instance.tenant == *tenant) {
-            return Ok(true);
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(false);
-        }
+    let held = aside(move || looking.held(&wanted)).await?;
+    if tokens > 0 || !held.is_nothing() {
+        let left = format!("{held}, {tokens} tokens are left");
+        let cure = format!("the tenant `{name}` cannot be deleted: {left}; delete them, or disable the tenant");
+        return Err(Problem::new(Kind::TenantHeld, cure));
     }
+    rooms.forget_rest(name).await
 }
 
 fn sees(caller: &Principal, tenant: &TenantName) -> bool {

@@ -6,6 +6,7 @@ mod about;
 mod api;
 mod apply;
 mod ask;
+mod audit;
 mod client;
 mod connection;
 mod error;
@@ -28,6 +29,8 @@ mod settings;
 mod shell;
 mod soda;
 mod task;
+mod tenant;
+mod token;
 mod watch;
 mod workflow;
 
@@ -107,6 +110,18 @@ enum Command {
     /// Events: send CloudEvents, follow what happens.
     #[command(subcommand)]
     Event(event::Command),
+    /// Tenants: who shares instances, connections, services and people.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// API tokens: what people and programs prove with who they are.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// The audit log: what was changed or refused.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Show who the server takes you for, and what you may.
+    #[command(after_help = "Example: orchctl whoami")]
+    Whoami,
     /// Profiles: the servers that you work with.
     #[command(subcommand)]
     Profile(profile::Command),
@@ -209,6 +224,10 @@ impl Command {
             Self::Secret(command) => command.execute(context).await,
             Self::Notification(command) => command.execute(context).await,
             Self::Event(command) => command.execute(context).await,
+            Self::Tenant(command) => command.execute(context).await,
+            Self::Token(command) => command.execute(context).await,
+            Self::Audit(command) => command.execute(context).await,
+            Self::Whoami => tenant::whoami(context).await,
             Self::Profile(command) => command.execute(context),
             Self::Api(api) => api.execute(context).await,
             Self::Explain { problem } => about::explain(context, &problem).await,

@@ -25,7 +25,7 @@ const KEYS_FRESH: SignedDuration = SignedDuration::from_mins(15);
 const KEYS_GOOD: SignedDuration = SignedDuration::from_hours(24);
 
 /// The issuer is asked at most so often, whatever is named in tokens.
-const ASKED_EVERY: SignedDuration = SignedDuration::from_secs(30);
+const ASKED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Characters of a subject, at most (OpenID Connect Core 1.0, section 2: 255).
 const SUBJECT_CHARACTERS_MAX: usize = 255;
@@ -247,4 +247,6 @@ mod tests {
             assert!(matches!(issuer(&json!({})).claimed(&bad), Err(Refused::Invalid(_))), "{bad}");
         }
     }
+
+    mod keys;
 }
