@@ -10,6 +10,7 @@ pub mod connection;
 pub mod coordinator;
 pub mod definition;
 pub mod desk;
+pub mod door;
 pub mod identity;
 pub mod journal;
 pub mod machine;

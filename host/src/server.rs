@@ -3,18 +3,18 @@
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::edge::Hosts;
 use crate::api::front::Settings;
+use crate::api::gate::Gate;
 use crate::api::replays::Replays;
 use crate::api::rooms::Rooms;
 use crate::clock::SystemClock;
@@ -23,6 +23,9 @@ use crate::connection::Connections;
 use crate::connection::secrets::SecretStore;
 use crate::coordinator::{self, ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, InstalledPrograms, Parts, Sandboxed};
 use crate::definition::evaluate::Evaluate;
+use crate::door::service_manager::ServiceManager;
+use crate::door::tls::Tls;
+use crate::door::{Doors, Figures, renewal};
 use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::sled::SledJournal;
@@ -65,38 +68,89 @@ pub enum RunError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The listener has no address.
-    #[error("read the listener's address")]
-    Address(#[source] io::Error),
 }
 
-/// Runs the server on a bound listener until `shutdown` ends. `announce` is called once with the base URL, when requests
-/// are answered; the file `config.ready_file` is there by then, and is removed again at the end.
+/// Runs the server behind its doors until `shutdown` ends. `announce` is called once with the base URLs, when requests are
+/// answered; the file `readyFile` is there by then, and is removed again at the end.
 ///
 /// # Errors
 /// The data cannot be used. Once requests are answered, there is no error any more.
 pub async fn run(
     config: Config,
-    listener: TcpListener,
+    doors: Doors,
+    manager: ServiceManager,
     shutdown: impl Future<Output = ()>,
-    announce: impl FnOnce(&str),
+    announce: impl FnOnce(&[String]),
 ) -> Result<(), RunError> {
-    let address = listener.local_addr().map_err(RunError::Address)?;
-    let server = Server::open(&config, address).await?;
-    let url = format!("http://{address}");
-    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, &url)).transpose()?;
-    announce(&url);
-    server.serve(listener, shutdown).await;
+    let standing = Standing::of(&doors, &config);
+    let stopping = CancellationToken::new();
+    let (gate, opener) = Gate::new(stopping.clone());
+    let serving = tokio::spawn(api::serve::serve(doors, gate, stopping.clone(), config.requests.drain.0));
+    let server = Server::open(&config, stopping.clone()).await.inspect_err(|_| stopping.cancel())?;
+    server.rooms.metrics.attach(standing.figures.clone(), config.listening.public_metrics);
+    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, standing.url())).transpose()?;
+    opener.open(api::router(server.rooms.clone(), standing.settings.clone(), server.replays.clone()));
+    announce(&standing.urls);
+    manager.ready(&format!("answers on {}", standing.urls.join(" ")));
+    standing.watch(serving, &server, &manager, shutdown).await;
+    drop(opener); // The interface holds the rooms.
+    server.close().await;
     drop(ready);
     Ok(())
+}
+
+/// What is known of the doors once they are open.
+struct Standing {
+    urls: Vec<String>,
+    settings: Settings,
+    figures: Arc<Figures>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Standing {
+    fn of(doors: &Doors, config: &Config) -> Self {
+        let (figures, tls) = (doors.figures.clone(), doors.tls.clone());
+        let (hosts, requests) = (hosts(doors, config), &config.requests);
+        let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
+        Self { urls: doors.urls(), settings, figures, tls }
+    }
+
+    /// The first base URL.
+    fn url(&self) -> &str {
+        self.urls.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// Looks after everything until `shutdown` ends and the last connection is closed.
+    async fn watch(
+        &self,
+        serving: JoinHandle<()>,
+        server: &Server,
+        manager: &ServiceManager,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let stopping = &server.rooms.stopping;
+        let stop = async {
+            stopping.run_until_cancelled(shutdown).await;
+            tracing::info!("stopping");
+            manager.stopping();
+            stopping.cancel();
+        };
+        let served = async {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "serving broke off");
+                stopping.cancel();
+            }
+        };
+        let alive = || server.rooms.coordinator.closed().is_none();
+        let renewing = renewal::keep_current(self.tls.clone(), self.figures.clone(), &SystemClock, stopping.clone());
+        tokio::join!(served, stop, renewing, manager.keep_alive(alive, &SystemClock, stopping.clone()));
+    }
 }
 
 /// All rooms, open.
 pub struct Server {
     rooms: Arc<Rooms>,
-    settings: Settings,
     replays: Arc<Replays>,
-    drain: Duration,
     /// Held until everything else is closed.
     lock: File,
 }
@@ -106,7 +160,7 @@ impl Server {
     ///
     /// # Errors
     /// The directory or something in it cannot be used.
-    pub async fn open(config: &Config, address: SocketAddr) -> Result<Self, RunError> {
+    pub async fn open(config: &Config, stopping: CancellationToken) -> Result<Self, RunError> {
         let data = &config.general.data;
         let lock = open_data(data)?;
         let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
@@ -134,27 +188,14 @@ impl Server {
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
         let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
-        let stopping = CancellationToken::new();
         let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         rooms.soda.configure(config.soda.settings());
-        let (hosts, requests) = (hosts(address, config), &config.requests);
-        let settings = Settings { hosts, origins: requests.cors_origins.clone(), rate: requests.rate_limit };
-        Ok(Self { rooms, settings, replays, drain: requests.drain.0, lock })
+        Ok(Self { rooms, replays, lock })
     }
 
-    /// Answers requests until `shutdown` ends; then stops taking them, ends waits and event streams, and stops the
-    /// instances where they stand. They go on when the server is started again.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let Self { rooms, settings, replays, drain, lock } = self;
-        let stopping = rooms.stopping.clone();
-        let router = api::router(rooms.clone(), settings, replays);
-        let serving = api::serve::serve(listener, router, stopping.clone(), drain);
-        let stop = async {
-            shutdown.await;
-            tracing::info!("stopping");
-            stopping.cancel();
-        };
-        tokio::join!(serving, stop);
+    /// Stops the instances where they stand, once no request comes any more. They go on when the server is started again.
+    pub async fn close(self) {
+        let Self { rooms, lock, .. } = self;
         if tokio::time::timeout(STOP_SECONDS_MAX, rooms.coordinator.shutdown()).await.is_err() {
             tracing::warn!("instances did not stop in time; they are taken up at the next start like after a crash");
         }
@@ -244,9 +285,10 @@ fn parts(
 }
 
 /// On loopback only names of this machine are answered; beyond it, the names are not known here.
-fn hosts(address: SocketAddr, config: &Config) -> Hosts {
-    match address.ip().is_loopback() {
-        true => Hosts::LoopbackAnd(config.listening.allow_hosts.iter().map(|name| name.0.clone()).collect()),
+fn hosts(doors: &Doors, config: &Config) -> Hosts {
+    let names = config.listening.allow_hosts.iter().map(|name| name.0.clone());
+    match doors.addresses().all(|address| address.ip().is_loopback()) {
+        true => Hosts::LoopbackAnd(names.collect()),
         false => Hosts::Any,
     }
 }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod guest_memory;
 pub mod guests;
 pub mod jira;
+pub mod keep_alive;
 pub mod keystone;
 pub mod kubernetes;
 pub mod language;

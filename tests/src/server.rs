@@ -2,12 +2,14 @@
 //! however that happens.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::binaries::Binaries;
 
@@ -17,10 +19,53 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// How long a server may take to stop when asked; then it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Its arguments, beside those for its data and the file that tells its address.
+    pub arguments: Vec<String>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// A shell line that `exec`s `"$@"`, for what must be so before the program begins.
+    pub shell: Option<String>,
+    /// What the shell line finds as its standard input.
+    pub input: Option<Arc<OwnedFd>>,
+}
+
+impl Default for Launch {
+    /// At any free port of this machine.
+    fn default() -> Self {
+        let arguments = ["--listen", "127.0.0.1:0"].map(str::to_owned).to_vec();
+        Self { arguments, environment: Vec::new(), shell: None, input: None }
+    }
+}
+
+impl Launch {
+    /// With exactly these arguments.
+    pub fn with(arguments: &[&str]) -> Self {
+        Self { arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(), ..Self::default() }
+    }
+
+    fn command(&self, binaries: &Binaries) -> anyhow::Result<Command> {
+        let mut command = match &self.shell {
+            Some(_) => Command::new("sh"),
+            None => Command::new(binaries.orchestrator()),
+        };
+        if let Some(line) = &self.shell {
+            command.args(["-c", line, "sh"]).arg(binaries.orchestrator());
+        }
+        let input = self.input.as_ref().map(|input| input.try_clone()).transpose()?;
+        command.stdin(input.map_or_else(Stdio::null, Stdio::from));
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
 /// A running server.
 pub struct Server {
     binaries: Binaries,
     directory: PathBuf,
+    launch: Launch,
     child: Child,
     /// Its base URL; another one after each start.
     pub url: String,
@@ -34,15 +79,24 @@ impl Server {
     /// # Errors
     /// When it ends before it is ready; the text has the end of its log.
     pub async fn start(binaries: &Binaries, directory: &Path) -> anyhow::Result<Self> {
+        Self::launch(binaries, directory, Launch::default()).await
+    }
+
+    /// Starts a server in a way of its own; again in the same way by [`Server::start_again`].
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn launch(binaries: &Binaries, directory: &Path, launch: Launch) -> anyhow::Result<Self> {
         let warm = binaries.warm_data();
         if let Some(warm) = &warm {
             copy_cache(warm, &directory.join("data"))?;
         }
-        let (child, url, ready_after) = spawn(binaries, directory).await?;
+        let (child, url, ready_after) = spawn(binaries, directory, &launch).await?;
         if let Some(warm) = &warm {
             keep_cache(&directory.join("data"), warm)?;
         }
-        Ok(Self { binaries: binaries.clone(), directory: directory.to_owned(), child, url, ready_after })
+        let (binaries, directory) = (binaries.clone(), directory.to_owned());
+        Ok(Self { binaries, directory, launch, child, url, ready_after })
     }
 
     /// Ends the process at once, as a crash would (SIGKILL).
@@ -57,7 +111,17 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        (self.child, self.url, self.ready_after) = spawn(&self.binaries, &self.directory).await?;
+        (self.child, self.url, self.ready_after) = spawn(&self.binaries, &self.directory, &self.launch).await?;
+        Ok(())
+    }
+
+    /// Sends a signal, `HUP`.
+    ///
+    /// # Errors
+    /// When there is no such signal.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;
+        ensure!(status.success(), "kill -{name}: {status}");
         Ok(())
     }
 
@@ -205,18 +269,18 @@ impl Drop for Starting {
     }
 }
 
-async fn spawn(binaries: &Binaries, directory: &Path) -> anyhow::Result<(Child, String, Duration)> {
+async fn spawn(binaries: &Binaries, directory: &Path, launch: &Launch) -> anyhow::Result<(Child, String, Duration)> {
     let ready = directory.join("ready");
     // There is none at the first start.
     let _ = std::fs::remove_file(&ready);
     let log = File::options().create(true).append(true).open(directory.join("server.log"))?;
     let start = Instant::now();
-    let child = Command::new(binaries.orchestrator())
-        .args(["--listen", "127.0.0.1:0", "--data"])
+    let child = launch
+        .command(binaries)?
+        .arg("--data")
         .arg(directory.join("data"))
         .arg("--ready-file")
         .arg(&ready)
-        .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
@@ -224,7 +288,7 @@ async fn spawn(binaries: &Binaries, directory: &Path) -> anyhow::Result<(Child, 
     let mut child = Starting(Some(child));
     loop {
         if let Ok(url) = std::fs::read_to_string(&ready)
-            && url.trim().starts_with("http")
+            && url.contains(':')
         {
             let child = child.0.take().expect("taken only here");
             return Ok((child, url.trim().trim_end_matches('/').to_owned(), start.elapsed()));

@@ -50,6 +50,7 @@ fn sources() -> Vec<(String, String)> {
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &[]),
+    ("door", &[]),
     ("definition", &[]),
     ("machine", &["clock"]),
     ("journal", &[]),

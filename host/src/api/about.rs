@@ -6,12 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::InPath;
 use super::problem::{self, Kind, Problem};
 use super::rooms::Rooms;
+use crate::door::Figures;
 
 /// Whether the server takes work, and how busy it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,6 +36,10 @@ pub struct Health {
     pub journal_commits: u64,
     /// Times the store made commits durable since the server was started; many commits share one.
     pub journal_syncs: u64,
+    /// Until when the server's certificate is valid, where it speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub certificate_expires: Option<Timestamp>,
 }
 
 /// Which server this is.
@@ -62,23 +68,55 @@ pub struct Version {
     (status = 503, description = "It takes none: `stopping` or `store-unavailable`."),
 ))]
 pub async fn get_health(State(rooms): State<Arc<Rooms>>) -> Result<Json<Health>, Problem> {
-    if rooms.stopping.is_cancelled() {
-        return Err(Problem::stopping());
-    }
-    if let Some(reason) = rooms.coordinator.closed() {
-        return Err(Problem::store(reason));
-    }
+    check_ready(&rooms)?;
     let counters = rooms.coordinator.counters();
     Ok(Json(Health {
         status: "ok".to_owned(),
         instances_live: counters.live as u64,
         instances_suspended: counters.suspended as u64,
         instances_started: counters.started,
-        instances_ended: counters.ended,
+        instances_ended: counters.ended.total(),
         attempts_running: counters.attempts_running as u64,
         journal_commits: counters.journal.commits,
         journal_syncs: counters.journal.syncs,
+        certificate_expires: rooms.metrics.door().and_then(Figures::certificate_expires),
     }))
+}
+
+/// What a probe is told where all is well.
+pub(super) const WELL: &str = "ok\n";
+
+fn check_live(rooms: &Rooms) -> Result<(), Problem> {
+    match rooms.coordinator.closed() {
+        // A server that stops is closed as well, and lives.
+        Some(reason) if !rooms.stopping.is_cancelled() => Err(Problem::store(reason)),
+        _ => Ok(()),
+    }
+}
+
+fn check_ready(rooms: &Rooms) -> Result<(), Problem> {
+    if rooms.stopping.is_cancelled() {
+        return Err(Problem::stopping());
+    }
+    check_live(rooms)
+}
+
+/// Tells whether the server is alive; where it is not, it must be started again.
+#[utoipa::path(get, path = "/livez", tag = "server", responses(
+    (status = 200, description = "It is, though perhaps not ready.", body = String, content_type = "text/plain"),
+    (status = 503, description = "It cannot go on without a new start: `store-unavailable`."),
+))]
+pub async fn get_livez(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, Problem> {
+    check_live(&rooms).map(|()| WELL)
+}
+
+/// Tells whether the server is ready for requests.
+#[utoipa::path(get, path = "/readyz", tag = "server", responses(
+    (status = 200, description = "It is.", body = String, content_type = "text/plain"),
+    (status = 503, description = "It starts (`busy`), stops (`stopping`), or cannot go on (`store-unavailable`)."),
+))]
+pub async fn get_readyz(State(rooms): State<Arc<Rooms>>) -> Result<&'static str, Problem> {
+    check_ready(&rooms).map(|()| WELL)
 }
 
 /// Tells which version the server is.

@@ -20,12 +20,14 @@ pub mod events;
 pub mod extract;
 pub mod follow_ups;
 pub mod front;
+pub mod gate;
 mod given_events;
 pub mod grants;
 pub mod held;
 pub mod instance_list;
 pub mod instances;
 pub mod list;
+pub mod metrics;
 pub mod negotiate;
 pub mod notifications;
 pub mod openapi;
@@ -67,6 +69,7 @@ use rooms::Rooms;
 
 /// The whole interface. A request passes its layers from the last one here to the first.
 pub fn router(rooms: Arc<Rooms>, settings: Settings, replays: Arc<Replays>) -> Router {
+    let metrics = rooms.metrics.clone();
     let routes = openapi::router().with_state(rooms.clone()).fallback(async || problem::unknown_route());
     let operations = Operations::of(&openapi::as_written());
     let front = Front::new(routes.clone(), operations, replays, settings.rate);
@@ -76,7 +79,8 @@ pub fn router(rooms: Arc<Rooms>, settings: Settings, replays: Arc<Replays>) -> R
         .layer(from_fn_with_state(front, rates::limit))
         .layer(from_fn_with_state(rooms, authentication::authenticate))
         .layer(from_fn_with_state(Edge::new(settings), edge::edge))
-        .layer(from_fn(compress::compress));
+        .layer(from_fn(compress::compress))
+        .layer(from_fn_with_state(metrics, metrics::measure));
     soda::tolerant(router)
 }
 

@@ -2,6 +2,7 @@
 
 mod completed;
 mod examples;
+mod mended;
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,8 +20,8 @@ use super::problem;
 use super::rooms::Rooms;
 use super::{
     about, audit, backstage, cloud_events, connections, diagrams, docs, events, follow_ups, grants, instance_list,
-    instances, notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, tenants, tokens,
-    webhooks, whoami, workflows,
+    instances, metrics, notifications, packs, reruns, schedules, schemas, secrets, services, soda, tasks, tenants,
+    tokens, webhooks, whoami, workflows,
 };
 
 #[derive(OpenApi)]
@@ -112,6 +113,9 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(audit::verify_audit))
         .routes(routes!(about::get_health))
         .routes(routes!(about::get_version))
+        .routes(routes!(about::get_livez))
+        .routes(routes!(about::get_readyz))
+        .routes(routes!(metrics::get_metrics))
         .routes(routes!(about::get_problem))
         .routes(routes!(get_openapi))
         .routes(routes!(docs::get_docs))

@@ -27,6 +27,9 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// The layer itself.
 pub async fn represent(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
+    if is_of_soda(request.uri().path()) {
+        return next.run(request).await;
+    }
     let is_options = request.method() == Method::OPTIONS;
     let Some(operation) = front.operations.find(&request) else {
         return match front.operations.allowed(&request).filter(|_| is_options) {
@@ -39,6 +42,11 @@ pub async fn represent(State(front): State<Arc<Front>>, request: Request, next: 
         _ => done(&front, operation, request, next).await,
     };
     answered.unwrap_or_else(Problem::into_response)
+}
+
+/// That interface has forms and rules of its own, which its clients depend on.
+fn is_of_soda(path: &str) -> bool {
+    path == "/" || path.starts_with("/v1beta")
 }
 
 fn options(methods: &str) -> Response {

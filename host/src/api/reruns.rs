@@ -72,13 +72,20 @@ pub struct NewRun {
     /// Members that change in the earlier input (RFC 7396: `null` takes one out).
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub(super) input: Map<String, Data>,
+    input: Map<String, Data>,
     /// A name for people, at most 255 characters; by default that of the earlier instance.
-    pub(super) name: Option<String>,
+    name: Option<String>,
     /// Which version of the pack runs; by default the same.
     #[serde(default)]
     #[schema(inline)]
     pub(super) version: Version,
+}
+
+impl NewRun {
+    /// The same version once more, with other members of the input and perhaps another name.
+    pub(super) fn with(input: Map<String, Data>, name: Option<String>) -> Self {
+        Self { input, name, version: Version::Same }
+    }
 }
 
 /// Tells what to send to do again what an instance did. Secret values are left out: those that the schema marks by

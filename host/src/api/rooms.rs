@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Metrics;
 use super::problem::Problem;
 use super::serve::followers_max;
 use super::soda::Soda;
@@ -41,6 +42,8 @@ pub struct Rooms {
     pub identity: Arc<Identity>,
     /// Cancelled when the server begins to stop: waits and event streams end then.
     pub stopping: CancellationToken,
+    /// What monitoring is shown.
+    pub metrics: Metrics,
     /// What SODA's interface keeps in memory.
     pub soda: Soda,
     followers: Arc<Semaphore>,
@@ -62,6 +65,7 @@ impl Rooms {
     ) -> Arc<Self> {
         let (followers, installs) = (Semaphore::new(followers_max()), Semaphore::new(INSTALLS_MAX));
         let (followers, installs) = (Arc::new(followers), Arc::new(installs));
+        let metrics = Metrics::default();
         Arc::new(Self {
             catalog,
             services,
@@ -71,10 +75,16 @@ impl Rooms {
             notifications,
             identity,
             stopping,
+            metrics,
             soda: Soda::default(),
             followers,
             installs,
         })
+    }
+
+    /// Followers at the moment.
+    pub fn followers(&self) -> usize {
+        followers_max().saturating_sub(self.followers.available_permits())
     }
 
     /// The notifications of a tenant.

@@ -1,24 +1,20 @@
 //! The connection loop: accepts, bounds, times out and drains HTTP/1.1 connections. `axum::serve` has no bound on
 //! connections and no timeout for slow request heads, so hyper's connections are driven here.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use hyper::body::Incoming;
+use futures_util::future::join_all;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+
+use super::gate::{Entrance, Gate};
+use crate::door::{Accepted, Doors, Figures, Listener, Stream};
 
 /// File descriptors that are left to the store and to outgoing connections.
 const DESCRIPTORS_KEPT: usize = 124;
@@ -35,9 +31,6 @@ const HEAD_SECONDS_MAX: Duration = Duration::from_secs(60);
 
 /// A connection's read buffer, bytes; also the bound of a request's head.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
-
-/// A pause after a failed accept, which mostly means that no file descriptor is left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The address that a request comes from; a unix socket has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,77 +58,74 @@ pub fn followers_max() -> usize {
     (connections / 2).max(connections.saturating_sub(CONNECTIONS_FOR_REQUESTS))
 }
 
-/// Serves until `stopping`, then lets the requests under way end, for as long as `drain` at most. Waiting
-/// requests and event streams end at once.
-pub async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken, drain: Duration) {
-    let (connections, slots) = (TaskTracker::new(), Arc::new(Semaphore::new(connections_max())));
-    let cut = CancellationToken::new();
-    while let Some((stream, slot)) = next(&listener, &slots, &stopping).await {
-        let (router, stopping, cut) = (router.clone(), stopping.clone(), cut.clone());
-        connections.spawn(async move {
-            let _slot = slot;
-            let peer = Peer(stream.peer_addr().ok());
-            cut.run_until_cancelled(converse(stream, peer, router, stopping)).await;
-        });
-    }
-    drop(listener); // New clients are refused from here on, instead of waiting in the backlog.
-    connections.close();
-    if tokio::time::timeout(drain, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "cutting off requests that did not end in time");
-        cut.cancel();
-        connections.wait().await;
-    }
+/// Serves until `stopping`, then lets the requests under way end, for as long as `drain` at most. Waiting requests and event
+/// streams end at once.
+pub async fn serve(doors: Doors, gate: Gate, stopping: CancellationToken, drain: Duration) {
+    let (slots, cut) = (Arc::new(Semaphore::new(connections_max())), CancellationToken::new());
+    let serving =
+        Serving { gate, figures: doors.figures.clone(), connections: TaskTracker::new(), slots, stopping, cut };
+    join_all(doors.listeners.iter().map(|listener| serving.take(listener))).await;
+    drop(doors); // New clients are refused from here on, instead of waiting in the backlog.
+    serving.drain(drain).await;
 }
 
-/// The next connection and its slot; nothing once the server stops.
-async fn next(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    stopping: &CancellationToken,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let accepting = async {
-        let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-        (accept(listener).await, slot)
-    };
-    stopping.run_until_cancelled(accepting).await
+/// What all connections share.
+struct Serving {
+    gate: Gate,
+    figures: Arc<Figures>,
+    connections: TaskTracker,
+    slots: Arc<Semaphore>,
+    stopping: CancellationToken,
+    cut: CancellationToken,
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            // Without it, Nagle's algorithm and delayed acknowledgements add about 40 ms to a small answer.
-            Ok((stream, _)) if stream.set_nodelay(true).is_ok() => return stream,
-            Ok(_) => {}
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+impl Serving {
+    /// Takes connections until the server stops.
+    async fn take(&self, listener: &Listener) {
+        while let Some((accepted, slot)) = self.next(listener).await {
+            let (gate, figures) = (self.gate.clone(), self.figures.clone());
+            let (stopping, cut) = (self.stopping.clone(), self.cut.clone());
+            self.connections.spawn(async move {
+                let (_slot, _counted) = (slot, figures.connection());
+                cut.run_until_cancelled(begin(accepted, gate, &figures, stopping)).await;
+            });
+        }
+    }
+
+    /// The next connection and its slot; nothing once the server stops.
+    async fn next(&self, listener: &Listener) -> Option<(Accepted, OwnedSemaphorePermit)> {
+        let accepting = async {
+            let slot = self.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (listener.accept().await, slot)
+        };
+        self.stopping.run_until_cancelled(accepting).await
+    }
+
+    /// Lets the requests under way end.
+    async fn drain(self, most: Duration) {
+        self.connections.close();
+        if tokio::time::timeout(most, self.connections.wait()).await.is_err() {
+            tracing::warn!(connections = self.connections.len(), "cutting off requests that did not end in time");
+            self.cut.cancel();
+            self.connections.wait().await;
         }
     }
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+async fn begin(accepted: Accepted, gate: Gate, figures: &Figures, stopping: CancellationToken) {
+    match stopping.run_until_cancelled(accepted.open(figures)).await {
+        Some(Ok((stream, visitor))) => converse(stream, Entrance::new(gate, visitor), stopping).await,
+        Some(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        None => {}
+    }
 }
 
-/// Answers the requests of one connection.
-pub async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
-    router: Router,
-    stopping: CancellationToken,
-) {
-    let service = router.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        request
-    });
+async fn converse(stream: Box<dyn Stream>, entrance: Entrance, stopping: CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_SECONDS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(stream), entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -69,8 +69,8 @@ impl Output {
     pub(super) fn list_wide(&self, list: &Json, columns: &[Column], more: &[Column]) -> Result<(), Error> {
         let all = || columns.iter().chain(more).copied().collect::<Vec<_>>();
         match self.format {
-            Format::Table => line(&table::table(items(list), columns, self.headings, self.colour)),
-            Format::Wide => line(&table::table(items(list), &all(), self.headings, self.colour)),
+            Format::Table => drawn(&table::table(items(list), columns, self.headings, self.colour)),
+            Format::Wide => drawn(&table::table(items(list), &all(), self.headings, self.colour)),
             Format::Csv => lines(table::csv(items(list), &all(), self.headings)),
             Format::Name => lines(items(list).iter().map(|item| table::identity(item, columns))),
             _ => self.data(list),
@@ -80,7 +80,7 @@ impl Output {
     /// Prints one thing, with these members first and the rest after.
     pub(super) fn thing(&self, thing: &Json, columns: &[Column]) -> Result<(), Error> {
         match self.format {
-            Format::Table | Format::Wide => line(&table::card(thing, columns, self.colour)),
+            Format::Table | Format::Wide => drawn(&table::card(thing, columns, self.colour)),
             Format::Csv => lines(table::csv(std::slice::from_ref(thing), columns, self.headings)),
             Format::Name => line(&table::identity(thing, columns)),
             _ => self.data(thing),
@@ -140,6 +140,11 @@ pub(super) fn line(text: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{}", printable(text)).map_err(Error::Output)
 }
 
+/// Prints what was made of printable cells, with its colours.
+fn drawn(text: &str) -> Result<(), Error> {
+    writeln!(std::io::stdout().lock(), "{text}").map_err(Error::Output)
+}
+
 fn lines(all: impl IntoIterator<Item = String>) -> Result<(), Error> {
     all.into_iter().try_for_each(|text| line(&text))
 }
@@ -164,6 +169,7 @@ pub(super) fn cell(item: &Json, pointers: &[&str]) -> String {
     let value = pointers.iter().find_map(|pointer| item.pointer(pointer).filter(|value| !value.is_null()));
     match value {
         None => "-".to_owned(),
+        Some(Json::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Json::String(text)) => shortened_time(text),
         Some(Json::Array(items)) if items.iter().all(Json::is_string) => {
             items.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", ")

@@ -314,7 +314,7 @@ mod tests {
         let configuration = Configuration::parse(TEXT).unwrap();
         assert_eq!(configuration.chosen(None).unwrap().tenant.as_deref(), Some("t"));
         assert_eq!(configuration.chosen(Some("work")).unwrap().server.as_deref(), Some("https://c"));
-        let error = configuration.chosen(Some("wrok")).unwrap_err();
+        let error = configuration.chosen(Some("wrk")).unwrap_err();
         assert!(matches!(&error, Error::Usage(text) if text.contains("did you mean `work`?")), "{error:?}");
     }
 

@@ -31,6 +31,7 @@ const TENANT: &str = "default";
 /// SODA's flags; they stand before the command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Flags of SODA's orchctl")]
+#[group(id = "soda")]
 pub(super) struct Flags {
     /// The host of the identity service (Keystone).
     #[arg(short, long, value_name = "HOST")]

@@ -3,20 +3,28 @@
 //!
 //! **To add a setting**, add a field to a section in `sections/`: its flag, variable, key, help and reference follow.
 //! **To add a section**, write `sections/<name>.rs` with `settings!` and name it in `sections!` below. Rules that concern
-//! several settings stand in [`Config::cross_check`]. Then `UPDATE_SNAPSHOTS=1` writes `host/CONFIGURATION.md` anew.
+//! several settings stand in `Config::cross_check`. Then `UPDATE_SNAPSHOTS=1` writes `host/CONFIGURATION.md` anew.
 
+mod answer;
 pub mod command;
 pub mod found;
+mod inspection;
 pub mod sections;
 pub mod setting;
 pub mod value;
 
 use std::fmt;
+use std::net::SocketAddr;
 
+pub use answer::reference;
 pub use command::{Invocation, Task, command};
 pub use found::{Fault, Found, Origin, Sources};
 pub use sections::general::LogFormat;
+use sections::listening::Listening;
 pub use setting::{Section, SectionTable, Setting};
+
+use crate::door::listener::Plan;
+use crate::identity::settings::{IdentitySettings, Mode};
 
 /// Declares the sections that the settings consist of.
 macro_rules! sections {
@@ -86,14 +94,47 @@ impl Config {
     /// # Errors
     /// As [`Config::resolve`].
     pub fn settle(found: &mut Found) -> Result<Self, ConfigError> {
-        let config = read(found);
-        if let Some(config) = &config {
-            config.cross_check(found);
-        }
+        let config = Self::read_checked(found);
         match config.filter(|_| found.faults().is_empty()) {
             Some(config) => Ok(config),
             None => Err(ConfigError { faults: found.faults().to_vec() }),
         }
+    }
+
+    /// The settings where each of them could be read, though rules between them may be broken.
+    fn read_checked(found: &mut Found) -> Option<Self> {
+        let config = read(found);
+        if let Some(config) = &config {
+            config.cross_check(found);
+        }
+        config
+    }
+
+    /// Where to listen; `handed_over` says that somebody else made sockets for this process.
+    pub fn plan(&self, handed_over: bool) -> Plan {
+        let Listening { unix, unix_mode, .. } = &self.listening;
+        Plan {
+            addresses: self.listening.addresses(handed_over),
+            unix: unix.clone().map(|path| (path, unix_mode.0)),
+            tls: self.tls.files(),
+        }
+    }
+
+    /// Whether these addresses may be listened on.
+    ///
+    /// # Errors
+    /// Others could reach the server through one of them.
+    pub fn admit(&self, addresses: impl Iterator<Item = SocketAddr>) -> Result<(), ConfigError> {
+        let refused = addresses.filter(|address| self.refuses(address));
+        let fault =
+            |address| Fault { origin: None, key: Some("authentication".to_owned()), message: unprotected(&address) };
+        let faults: Vec<_> = refused.map(fault).collect();
+        if faults.is_empty() { Ok(()) } else { Err(ConfigError { faults }) }
+    }
+
+    fn refuses(&self, address: &SocketAddr) -> bool {
+        let unknown = self.identity().authentication == Mode::None;
+        !address.ip().is_loopback() && unknown && !self.listening.insecure_no_authentication
     }
 
     /// How people are known.
@@ -107,11 +148,7 @@ impl Config {
     fn cross_check(&self, found: &mut Found) {
         let identity = self.identity();
         identity.faults().into_iter().for_each(|(key, reason)| found.fault(&key, reason));
-        let Listening { addresses, insecure_no_authentication, .. } = &self.listening;
-        if let Some(address) = addresses.iter().find(|address| !address.ip().is_loopback())
-            && identity.authentication == Mode::None
-            && !insecure_no_authentication
-        {
+        if let Some(address) = self.listening.addresses.iter().find(|address| self.refuses(address)) {
             found.fault("authentication", unprotected(address));
         }
         for (one, other) in
@@ -124,13 +161,10 @@ impl Config {
     }
 }
 
-use crate::identity::settings::{IdentitySettings, Mode};
-use sections::listening::Listening;
-
-fn unprotected(address: &std::net::SocketAddr) -> String {
+fn unprotected(address: &SocketAddr) -> String {
     format!(
-        "requests are not to be authenticated, so whoever reaches {address} could run and change everything; leave \
-         `authentication: none` out, listen on 127.0.0.1, or accept the risk with `--insecure-no-authentication`"
+        "requests are not to be authenticated, so whoever reaches {address} could run and change everything; set \
+         `authentication: required`, listen on 127.0.0.1, or accept the risk with `--insecure-no-authentication`"
     )
 }
 

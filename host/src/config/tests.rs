@@ -177,3 +177,69 @@ fn events_are_kept_and_sent_as_asked() {
     let config = settle("--event-sink http://b.example --event-sink https://c.example", file).unwrap().events;
     assert_eq!(config.sinks.len(), 2, "arguments go before the file");
 }
+
+/// What `orchestrator config <task>` prints, and whether all is well.
+fn answer(task: Task, sources: Sources) -> (String, bool) {
+    Invocation { task, sources }.answer()
+}
+
+#[test]
+fn the_reference_in_the_repository_is_the_one_that_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFIGURATION.md");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, reference()).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(reference() == kept, "the settings changed: run this test with UPDATE_SNAPSHOTS=1");
+    for setting in all() {
+        assert!(kept.contains(&format!("### `{}`\n", setting.key)), "{}", setting.key);
+    }
+}
+
+#[test]
+fn what_is_shown_is_a_settings_file_that_says_the_same_and_who_says_so() {
+    let file = "data: /d\nallowHosts: [a.example, b.example]\ntls: {certificate: '/c: d', key: /k}";
+    let first = sources("--listen 127.0.0.1:9 --event-window PT5M", &[("ORCHESTRATOR_LOG", "debug")], file);
+    let (text, _) = answer(Task::Show, first.clone());
+    for line in [
+        "data: /d  # from o.yaml:1",
+        "allowHosts: [a.example, b.example]  # from o.yaml:2",
+        "tls.certificate: \"/c: d\"  # from o.yaml:3",
+        "listen: [\"127.0.0.1:9\"]  # from --listen",
+        "log: debug  # from ORCHESTRATOR_LOG",
+        "logFormat: text  # default",
+        "# cache:",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\nis missing in\n{text}");
+    }
+    let second = Sources { file: Some(("shown.yaml".to_owned(), text)), ..Sources::default() };
+    assert_eq!(Config::resolve(&second).unwrap(), Config::resolve(&first).unwrap());
+}
+
+#[test]
+fn a_check_tells_faults_of_texts_and_of_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let good = sources("", &[("ORCHESTRATOR_LISTN", "1")], &format!("data: {path}/data\nlisten: 127.0.0.1:0"));
+    let (text, fine) = answer(Task::Check, good);
+    assert!(
+        fine && text.contains("did you mean `ORCHESTRATOR_LISTEN`") && text.ends_with("the settings are right\n"),
+        "{text}"
+    );
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    let file = format!(
+        "data: {0}\ntls:\n  certificate: {0}\n  key: {0}\nlisten: 192.0.2.1:1\ninsecureNoAuthentication: true",
+        empty.display()
+    );
+    let (text, fine) = answer(Task::Check, sources("", &[], &file));
+    assert!(!fine && text.ends_with("3 settings are wrong\n"), "{text}");
+    for expected in [
+        "wrong  o.yaml:1: `data`: `",
+        "is no folder",
+        "wrong  o.yaml:3: `tls.certificate`: cannot find a certificate",
+        "wrong  o.yaml:5: `listen`: 192.0.2.1:1 cannot be listened on",
+    ] {
+        assert!(text.contains(expected), "{expected}\nis missing in\n{text}");
+    }
+}

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 
+use super::ends::EndCounts;
 use super::events::cloud_event::CloudEvent;
 use super::events::{self, Accepted, EventError};
 use super::live::{Live, Message};
@@ -80,8 +81,8 @@ pub struct Counters {
     pub attempts_running: usize,
     /// Instances started since the server was.
     pub started: u64,
-    /// Instances ended since the server was started.
-    pub ended: u64,
+    /// Instances ended since the server was started, by how they did.
+    pub ended: EndCounts,
     /// What the journal did.
     pub journal: journal::Counters,
 }
@@ -410,7 +411,7 @@ impl Handle {
             suspended: halted + locked(&self.0.damaged).len(),
             attempts_running: self.0.attempts_max.saturating_sub(self.0.permits.available_permits()),
             started: self.0.started.load(Ordering::Relaxed),
-            ended: self.0.ended.load(Ordering::Relaxed),
+            ended: self.0.ends.counts(),
             journal: self.0.journal.counters(),
         }
     }

@@ -12,6 +12,7 @@
 mod attempt;
 mod child;
 mod cleanup;
+mod ends;
 pub mod events;
 mod fold;
 mod follow;
@@ -50,6 +51,7 @@ use crate::journal::{Journal, StoreError};
 use crate::machine::Moment;
 use crate::model::InstanceId;
 
+pub use ends::EndCounts;
 pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
 pub use index::index_of;
@@ -146,7 +148,7 @@ struct Shared {
     /// Which schedules are due, and which are switched off.
     agenda: schedule::Agenda,
     started: AtomicU64,
-    ended: AtomicU64,
+    ends: ends::Ends,
 }
 
 impl Shared {
@@ -173,7 +175,7 @@ impl Shared {
             children: child::Children::default(),
             agenda: schedule::Agenda::default(),
             started: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            ends: ends::Ends::default(),
         }
     }
 

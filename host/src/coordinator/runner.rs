@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -143,9 +142,9 @@ impl Runner {
         }
         self.offers.take(records);
         *locked(&self.live.posture) = Posture::of(&self.state);
-        if self.state.end().is_some() {
+        if let Some(end) = self.state.end() {
             retire(&self.shared, &self.live);
-            self.shared.ended.fetch_add(1, Ordering::Relaxed);
+            self.shared.ends.count(end);
         }
         publish(&self.shared, &self.live, records);
         Ok(())

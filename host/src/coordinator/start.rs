@@ -219,8 +219,8 @@ impl Birth {
             return refused(shared, error, key.as_ref());
         }
         shared.started.fetch_add(1, Ordering::Relaxed);
-        if self.state.end().is_some() {
-            shared.ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(end) = self.state.end() {
+            shared.ends.count(end);
             retire(shared, &live);
         }
         publish(shared, &live, &self.records);

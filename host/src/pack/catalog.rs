@@ -84,6 +84,12 @@ pub struct ServiceView {
     /// What it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// A picture for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icon: Option<String>,
     /// The pack that brings it.
     pub pack: PackName,
     /// The version that is ordered: the pack's latest.
@@ -263,6 +269,8 @@ impl Catalog {
             name: service.name.clone(),
             group: service.group.clone(),
             description: service.description.clone(),
+            tags: service.tags.clone(),
+            icon: service.icon.clone(),
             pack: pack.manifest.name.clone(),
             version: pack.manifest.version.clone(),
             workflow: service.workflow.clone(),

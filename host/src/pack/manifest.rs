@@ -172,6 +172,12 @@ pub struct Service {
     /// What it does, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// A picture for people: a URL, a `data:` URL, or the name of one that clients have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icon: Option<String>,
     /// The workflow behind it.
     pub workflow: WorkflowName,
     /// The schema of what has to be said to order it; absent: the workflow's own `input.schema`.

@@ -50,7 +50,7 @@ impl Bench {
         std::fs::create_dir_all(&folder).unwrap();
         let manifest = format!(
             "format: 1\nname: {name}\nversion: {version}\nworld: orchestrator:pack/action@0.1\n\
-             workflows: [order.yaml, gift.yaml]\nservices:\n  - {{ name: {name} order, group: shops, workflow: order }}\n"
+             workflows: [order.yaml, gift.yaml]\nservices:\n  - {{ name: {name} order, group: shops, tags: [buy], icon: cart, workflow: order }}\n"
         );
         std::fs::write(folder.join("pack.yaml"), manifest).unwrap();
         for (workflow, schema) in [
@@ -110,6 +110,7 @@ async fn services_of_packs_and_of_people_stand_side_by_side() {
     assert_eq!(bench.names("other"), ["shop order"], "what people made is in their tenant");
     let of_pack = bench.services.get(&tenant("other"), &name("shop order")).unwrap();
     assert_eq!((of_pack.origin, of_pack.id.get_version_num()), (Origin::Pack, 5));
+    assert_eq!((of_pack.tags, of_pack.icon.as_deref()), (vec!["buy".to_owned()], Some("cart")));
     assert_eq!(bench.services.by_id(&tenant("default"), made.id).unwrap(), Some(made));
 }
 

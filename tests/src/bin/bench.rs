@@ -6,15 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use bytes::Bytes;
 use clap::Parser;
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use orchestrator_tests::binaries::Binaries;
+use orchestrator_tests::keep_alive::KeepAlive;
 use orchestrator_tests::server::Server;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 /// Measures durable instances per second, start-up and memory of the real server.
 #[derive(Parser)]
@@ -90,42 +86,10 @@ fn resident_mb(server: &Server) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
-async fn connect(server: &Server) -> anyhow::Result<Client> {
-    let address = server.url.trim_start_matches("http://").to_owned();
-    let stream = TcpStream::connect(&address).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(Client { sender, address })
-}
-
-/// One keep-alive connection.
-struct Client {
-    sender: SendRequest<Full<Bytes>>,
-    address: String,
-}
-
-impl Client {
-    async fn ask(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", &self.address)
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let bytes = response.into_body().collect().await?.to_bytes();
-        ensure!(status.is_success(), "{method} {path}: {status}: {}", String::from_utf8_lossy(&bytes));
-        Ok(serde_json::from_slice(&bytes)?)
-    }
-
-    async fn counters(&mut self) -> anyhow::Result<(u64, u64)> {
-        let answer = self.ask("GET", "/v1/health", &Value::Null).await?;
-        let count = |name: &str| answer[name].as_u64().with_context(|| format!("the statistics have `{name}`"));
-        Ok((count("journalCommits")?, count("journalSyncs")?))
-    }
+async fn counters(client: &mut KeepAlive) -> anyhow::Result<(u64, u64)> {
+    let answer = client.ask("GET", "/v1/health", &Value::Null).await?;
+    let count = |name: &str| answer[name].as_u64().with_context(|| format!("the statistics have `{name}`"));
+    Ok((count("journalCommits")?, count("journalSyncs")?))
 }
 
 /// What a load came to.
@@ -154,13 +118,13 @@ impl Figures {
 }
 
 async fn load(server: &Server, in_flight: usize, length: Duration) -> anyhow::Result<Figures> {
-    let mut observer = connect(server).await?;
+    let mut observer = KeepAlive::connect(&server.url).await?;
     let body = json!({"pack": "bench", "workflow": "five-tasks", "input": {"value": 1}});
     let mut clients = Vec::new();
     for _ in 0..in_flight {
-        clients.push(connect(server).await?);
+        clients.push(KeepAlive::connect(&server.url).await?);
     }
-    let before = observer.counters().await?;
+    let before = counters(&mut observer).await?;
     let start = Instant::now();
     let workers: Vec<_> =
         clients.into_iter().map(|client| tokio::spawn(work(client, body.clone(), start + length))).collect();
@@ -169,7 +133,7 @@ async fn load(server: &Server, in_flight: usize, length: Duration) -> anyhow::Re
         times.extend(worker.await??);
     }
     let seconds = start.elapsed().as_secs_f64();
-    let after = observer.counters().await?;
+    let after = counters(&mut observer).await?;
     times.sort();
     ensure!(!times.is_empty(), "no instance was completed");
     Ok(Figures {
@@ -183,7 +147,7 @@ async fn load(server: &Server, in_flight: usize, length: Duration) -> anyhow::Re
 }
 
 /// Starts instances one after another and waits for each.
-async fn work(mut client: Client, body: Value, end: Instant) -> anyhow::Result<Vec<Duration>> {
+async fn work(mut client: KeepAlive, body: Value, end: Instant) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
     while Instant::now() < end {
         let start = Instant::now();

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::examples;
+use super::{examples, mended};
 use crate::api::operations::{JSON, Operation};
 use crate::api::problem::{Kind, MEDIA_TYPE};
 
@@ -31,6 +31,7 @@ const LABELLED: [&str; 6] = ["packs", "workflows", "connections", "secrets", "te
 
 /// Completes a document.
 pub fn complete(document: &mut Value) {
+    mended::mend(document);
     let components = document["components"].clone();
     let paths = document["paths"].as_object().cloned().unwrap_or_default();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {

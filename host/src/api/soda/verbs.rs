@@ -107,8 +107,7 @@ pub async fn rerun_instance(
     let action = rooms.soda.settings().name_of(&before.pack, &before.workflow);
     let names = Names(rooms.soda.settings().source(&action));
     let mut note = rooms.coordinator.notes().get(before.id).map_err(Problem::store)?;
-    let asked =
-        NewRun { input: changed(&rooms, &before, &said, names), name: text_of(&said, "name"), ..NewRun::default() };
+    let asked = NewRun::with(changed(&rooms, &before, &said, names), text_of(&said, "name"));
     let id = before.id;
     let start = reruns::again(&rooms, &here.principal, before, asked, key);
     let summary = started(&rooms, start, names).await?;

@@ -166,7 +166,7 @@ pub fn task(view: &TaskView) -> Json {
 /// An execution: the instance with its tasks and everything that they gave, in one map.
 pub fn execution(summary: &InstanceSummary, tasks: &[TaskView]) -> Json {
     let mut published = Map::new();
-    for output in tasks.iter().filter(|task| task.parent.is_none()).filter_map(|task| task.output.as_ref()) {
+    for output in tasks.iter().filter_map(|task| task.output.as_ref()) {
         if let Json::Object(members) = output {
             published.extend(members.iter().map(|(name, value)| (name.clone(), value.clone())));
         }

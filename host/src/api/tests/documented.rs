@@ -128,7 +128,7 @@ fn every_body_has_examples_that_fit_its_schema() {
                 for (kind, body) in bodies.filter(|(kind, _)| kind.ends_with("json") || kind.ends_with("yaml")) {
                     let several = body["examples"].as_object().into_iter().flatten().map(|(_, named)| &named["value"]);
                     let examples: Vec<_> = body.get("example").into_iter().chain(several).collect();
-                    assert!(!examples.is_empty(), "{method} {path} {kind}");
+                    assert!(!examples.is_empty() || operation["tags"][0] == "soda", "{method} {path} {kind}");
                     let validator = validator(&body["schema"]);
                     for example in examples {
                         wrong.extend(

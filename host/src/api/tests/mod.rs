@@ -8,6 +8,7 @@ mod hostile;
 mod instances;
 mod isolation;
 mod layers;
+mod monitoring;
 mod notifications;
 mod ordering;
 mod people;

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_told() {
-        for text in ["$..", "{.a", "a b", "{\"x}"] {
+        for text in ["$..[", "{.a", "a b", "{\"x}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use tracing_subscriber::EnvFilter;
+
 use crate::config::setting::settings;
-use crate::config::value::{self, Value};
+use crate::config::value::{self, Value, shortened};
 
 settings! {
     /// Where the server keeps its state, and how it logs.
@@ -17,7 +19,7 @@ settings! {
         /// How the log on standard error is written: `text` for people, or `json`, one object a line.
         log_format as "logFormat": LogFormat = "text",
         /// What is logged: a level, or levels by module such as `info,orchestrator_host::sandbox=debug`.
-        log as "log": String = "info",
+        log as "log": LogFilter = "info",
     }
 }
 
@@ -25,6 +27,24 @@ impl General {
     /// The directory of compiled components.
     pub fn cache(&self) -> PathBuf {
         self.cache.clone().unwrap_or_else(|| self.data.join("cache"))
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+impl Value for LogFilter {
+    const WORD: &'static str = "FILTER";
+
+    fn read(texts: &[&str]) -> Result<Self, String> {
+        let text = String::read(texts)?;
+        match EnvFilter::try_new(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => {
+                Err(format!("`{}` is no filter ({error}): write for example `info` or `debug`", shortened(&text)))
+            }
+        }
     }
 }
 

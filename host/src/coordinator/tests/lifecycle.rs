@@ -40,7 +40,7 @@ async fn an_instance_runs_from_start_to_end_and_is_all_there_to_see() {
     assert!(handle.history(id, history.len() as u64, 10).unwrap().is_empty());
     // One commit for the start with the first intent, one for each result.
     assert_eq!(handle.counters().journal.commits, 3);
-    assert_eq!((handle.counters().live, handle.counters().ended), (0, 1));
+    assert_eq!((handle.counters().live, handle.counters().ended.completed), (0, 1));
     assert!(!handle.in_use(&summary.pack, &summary.pack_version));
 
     handle.delete(id).await.unwrap();

@@ -215,13 +215,15 @@ impl Reader<'_> {
     }
 
     fn service(&mut self, tree: &Tree) -> Option<Service> {
-        self.mapping(tree, "a service", &["name", "group", "description", "workflow", "input"])?;
+        self.mapping(tree, "a service", &["name", "group", "description", "tags", "icon", "workflow", "input"])?;
         let name = self.required(tree, "name", Self::parsed);
         let group = self.required(tree, "group", Self::text);
         let workflow = self.required(tree, "workflow", Self::parsed);
         let description = self.optional(tree, "description", Self::text);
+        let tags = self.list(tree, "tags", Self::text);
+        let icon = self.optional(tree, "icon", Self::text);
         let input = self.optional(tree, "input", Self::parsed_path);
-        Some(Service { name: name?, group: group?, description, workflow: workflow?, input })
+        Some(Service { name: name?, group: group?, description, tags, icon, workflow: workflow?, input })
     }
 
     /// Whether what is named inside the manifest is declared in it.
