@@ -183,7 +183,6 @@ fn of_soda(method: &str, path: &str) -> Option<Rule> {
         ("GET", "instances") => ("soda_read_instance", Sees(Read)),
         ("POST", "instances") if item.is_none() => ("soda_run_instance", May(Order)),
         ("POST", "instances") if verb == Some("rerun") => ("soda_rerun_instance", Sees(Order)),
-        ("POST", "instances") if verb == Some("resume") => ("soda_resume_instance", Decides),
         ("POST" | "PUT" | "DELETE", "instances") if item.is_some() => ("soda_change_instance", Steers),
         _ => return None,
     };
