@@ -137,7 +137,8 @@ async fn is(handle: &Handle, is: impl Fn(&ScheduleView) -> bool) -> ScheduleView
 }
 
 fn instances(handle: &Handle) -> Vec<InstanceSummary> {
-    let all: Result<_, InstanceError> = handle.instances(&InstanceFilter::default(), 100, None);
+    let filter = InstanceFilter { tenant: ours(), ..InstanceFilter::default() };
+    let all: Result<_, InstanceError> = handle.instances(&filter, 100, None);
     let mut found = all.unwrap().items;
     found.reverse();
     found

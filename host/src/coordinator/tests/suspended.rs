@@ -158,7 +158,13 @@ async fn to_its_completion(handle: Handle) -> InstanceSummary {
         let summary = handle.instance(id).unwrap();
         match summary.status {
             Status::Completed => return summary,
-            Status::Faulted => handle.retry(id, None).await.unwrap(),
+            Status::Faulted => match handle.retry(id, None).await {
+                // Its end can be read, and its owner was not answered yet.
+                Err(InstanceError::NotRetried(_, why)) if why.contains("somebody else") => {
+                    tokio::task::yield_now().await;
+                }
+                retried => retried.unwrap(),
+            },
             _ => tokio::task::yield_now().await,
         }
     }
