@@ -169,6 +169,7 @@ pub(super) fn cell(item: &Json, pointers: &[&str]) -> String {
     let value = pointers.iter().find_map(|pointer| item.pointer(pointer).filter(|value| !value.is_null()));
     match value {
         None => "-".to_owned(),
+        Some(Json::Array(items)) if items.is_empty() => "-".to_owned(),
         Some(Json::String(text)) => shortened_time(text),
         Some(Json::Array(items)) if items.iter().all(Json::is_string) => {
             items.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", ")
