@@ -282,7 +282,10 @@ async fn refuse(rooms: &Rooms, asked: &Asked, problem: Problem, who: Option<(Str
 }
 
 /// A request under way, which is written into the audit log when it is answered; also when its caller goes away before that.
-struct Written(Option<(Arc<Audit>, Asked, Option<(String, TenantName)>)>);
+struct Written(Option<Pending>);
+
+/// What is still to be written: where, what, and who asked for it in which tenant, where that was found out.
+type Pending = (Arc<Audit>, Asked, Option<(String, TenantName)>);
 
 impl Written {
     fn new(rooms: &Rooms, asked: Asked, subject: Option<String>, tenant: Option<TenantName>) -> Self {

@@ -20,7 +20,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::caller::Caller;
-use super::problem::{self, Problem};
+use super::problem::{Kind, Problem};
 use super::rooms::Rooms;
 use crate::coordinator::EndCounts;
 use crate::door::{Figures, Visitor};
@@ -31,6 +31,10 @@ const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=u
 
 /// From a read out of memory to a request that waits for a minute, seconds.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// Why somebody sees no figures.
+const HIDDEN: &str = "the figures are for callers on this machine and for server admins; the setting `publicMetrics` shows \
+                      them to everybody";
 
 /// Who asks a server that does not authenticate; it may do everything, from wherever it is.
 const ANONYMOUS: &str = "anonymous";
@@ -137,7 +141,7 @@ fn method(method: &Method) -> &'static str {
 #[utoipa::path(get, path = "/metrics", tag = "server", responses(
     (status = 200, description = "The figures, in the OpenMetrics text format.", body = String,
      content_type = "application/openmetrics-text"),
-    (status = 404, description = "`unknown-route`: they are shown to callers on this machine, to server admins, and by \
+    (status = 403, description = "`forbidden`: they are shown to callers on this machine, to server admins, and by \
                                   `publicMetrics` to everybody."),
 ))]
 pub async fn get_metrics(
@@ -147,7 +151,7 @@ pub async fn get_metrics(
 ) -> Result<impl IntoResponse, Problem> {
     let visitor = visitor.as_ref().map(|Extension(visitor)| visitor.as_ref());
     if !rooms.metrics.may_see(visitor, &caller) {
-        return Err(problem::unknown_route());
+        return Err(Problem::new(Kind::Forbidden, HIDDEN));
     }
     let mut text = String::new();
     encode(&mut text, &registry(&rooms)).map_err(|error| Problem::internal(format!("write the metrics: {error}")))?;

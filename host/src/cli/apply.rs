@@ -73,7 +73,7 @@ struct Step {
 #[derive(Debug, PartialEq)]
 enum Change {
     Create,
-    Change(Vec<Difference>),
+    Alter(Vec<Difference>),
     /// It is as it should be, as far as can be seen.
     Unchanged,
     /// A secret that is there; its value cannot be compared.
@@ -166,7 +166,7 @@ impl Change {
     fn shown(&self) -> (&'static str, &'static str) {
         match self {
             Self::Create => ("+", "create"),
-            Self::Change(_) => ("~", "change"),
+            Self::Alter(_) => ("~", "change"),
             Self::Unchanged => ("=", "unchanged"),
             Self::Kept => ("=", "kept"),
             Self::Remove(_) => ("-", "remove"),
@@ -175,7 +175,7 @@ impl Change {
 
     fn differences(&self) -> &[Difference] {
         match self {
-            Self::Change(differences) => differences,
+            Self::Alter(differences) => differences,
             _ => &[],
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         let steps = [
             step(Kind::Secret, "s", Change::Kept),
             step(Kind::Connection, "c", Change::Create),
-            step(Kind::Service, "x y", Change::Change(difference)),
+            step(Kind::Service, "x y", Change::Alter(difference)),
             step(Kind::Schedule, "old", Change::Remove(Vec::new())),
         ];
         let expected = "= Secret s: kept\n+ Connection c: create\n~ Service x y: change\n    group: \"b\" -> \"a\"\n\

@@ -76,9 +76,8 @@ impl std::fmt::Display for Problem {
         if !self.near.is_empty() && !self.detail.contains("did you mean") {
             write!(formatter, "\ndid you mean {}?", quoted(&self.near))?;
         }
-        match &self.cure() {
-            Some(cure) => write!(formatter, "\n{cure}")?,
-            None => {}
+        if let Some(cure) = &self.cure() {
+            write!(formatter, "\n{cure}")?;
         }
         match &self.request_id {
             Some(id) if self.status >= 500 => write!(formatter, "\nrequest id: {id}"),

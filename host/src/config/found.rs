@@ -110,7 +110,7 @@ impl Found {
     pub fn take<T: Value>(&mut self, key: &'static str) -> Option<T> {
         let Some(given) = self.given.get(key) else {
             if T::unset().is_none() {
-                let cure = self.settings.get(key).map(|setting| missing(setting)).unwrap_or_default();
+                let cure = self.settings.get(key).map(missing).unwrap_or_default();
                 self.fault(key, cure);
             }
             return T::unset();

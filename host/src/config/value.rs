@@ -226,6 +226,6 @@ mod tests {
     #[test]
     fn what_is_hidden_is_not_printed() {
         assert_eq!(format!("{:?}", Hidden("hunter2".to_owned())), "(hidden)");
-        assert!(<Option<Hidden>>::SECRET);
+        const { assert!(<Option<Hidden>>::SECRET) };
     }
 }

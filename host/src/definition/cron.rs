@@ -88,7 +88,7 @@ impl Cron {
         for _ in 0..DAYS_MAX {
             while let Some((hour, minute)) = self.time_from(from).filter(|_| self.has_day(date)) {
                 let due = zone.to_ambiguous_timestamp(date.to_datetime(Time::constant(hour, minute, 0, 0)));
-                let passes = [due.clone().compatible().ok(), due.later().ok().filter(|_| self.hourly)];
+                let passes = [due.compatible().ok(), due.later().ok().filter(|_| self.hourly)];
                 if let Some(found) = passes.into_iter().flatten().find(|found| *found > after) {
                     return Some(found);
                 }

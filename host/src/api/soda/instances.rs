@@ -57,7 +57,7 @@ const DELETE_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
     responses(
         (status = 200, description = "Started, durably.", body = Object),
         (status = 400, description = "What is missing or wrong; `faultstring` says what does not fit the workflow.", body = Refused),
-        (status = 404, description = "Not a tenant of the caller.", body = Refused),
+        (status = 403, description = "Not a tenant of the caller, or not allowed.", body = Refused),
         (status = 409, description = "The service is switched off or its workflow is not there.", body = Refused),
     ))]
 pub async fn run_instance(
@@ -193,7 +193,7 @@ fn chosen(rooms: &Rooms, offer: &Offer, action: Option<&str>) -> Result<(String,
     responses(
         (status = 200, description = "One page; where there are more, `X-Next-Marker` and `Link` lead on.", body = Vec<Object>),
         (status = 400, description = "A parameter is not valid.", body = Refused),
-        (status = 404, description = "Not a tenant of the caller.", body = Refused),
+        (status = 403, description = "Not a tenant of the caller, or not allowed.", body = Refused),
     ))]
 pub async fn list_instances(State(rooms): State<Arc<Rooms>>, here: Here, asks: Asks) -> Result<Response, Refusal> {
     super::aside(move || listed(&rooms, &here, &asks)).await
@@ -341,7 +341,7 @@ pub async fn delete_instance(
     here: Here,
 ) -> Result<(StatusCode, Body<&'static str>), Refusal> {
     let summary = steered(&rooms, &here).map_err(|refusal| match refusal {
-        Refusal::Nothing => super::failed(),
+        Refusal::Nothing => Refusal::failed(),
         other => other,
     })?;
     let id = summary.id;
@@ -359,7 +359,7 @@ pub async fn delete_instance(
             delete_later(rooms, id);
             Ok((StatusCode::ACCEPTED, Body("Success")))
         }
-        Err(error) if is_absent(&error) => Err(super::failed()),
+        Err(error) if is_absent(&error) => Err(Refusal::failed()),
         Err(error) => Err(error.into()),
     }
 }

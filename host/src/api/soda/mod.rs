@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use tower::ServiceBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -142,11 +142,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Se
         Ok(done) => done,
         Err(error) => Err(Problem::internal(format!("work aside: {error}")).into()),
     }
-}
-
-/// What SODA says of something that cannot be removed because it is not there.
-fn failed() -> Refusal {
-    Refusal::Text(StatusCode::NOT_FOUND, "Failed".to_owned())
 }
 
 /// What somebody is told who may not do this.

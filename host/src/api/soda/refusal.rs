@@ -87,14 +87,18 @@ impl Refusal {
         }
     }
 
-    /// What is said of an execution that is not there.
-    pub fn no_execution(id: &str) -> Self {
-        let text = format!("there is no execution {}", id.chars().take(100).collect::<String>());
-        let object = json!({ "response": { "faultstring": text } });
+    /// What is said of an execution that is not there. It does not tell which, so that all answers of this kind are equal.
+    pub fn no_execution() -> Self {
+        let object = json!({ "response": { "faultstring": "there is no such execution" } });
         match object {
             Json::Object(object) => Self::Object(StatusCode::NOT_FOUND, object),
             _ => Self::Nothing,
         }
+    }
+
+    /// What is said of something that cannot be removed because it is not there.
+    pub fn failed() -> Self {
+        Self::Text(StatusCode::NOT_FOUND, "Failed".to_owned())
     }
 }
 
@@ -124,6 +128,15 @@ pub fn is_absent(error: &InstanceError) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     starts_without_token: bool,
+    absent: Absent,
+}
+
+/// How an instance that is not there is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Nothing,
+    Failed,
+    Execution,
 }
 
 impl Asked {
@@ -136,13 +149,22 @@ impl Asked {
         }
         let starts =
             request.method() == Method::POST && path.trim_end_matches('/').ends_with("/orchestration/instances");
-        Some(Self { starts_without_token: starts && !has_token(request.headers()) })
+        let absent = match *request.method() {
+            _ if path.contains("/orchestration/tasks/") => Absent::Execution,
+            Method::DELETE => Absent::Failed,
+            _ => Absent::Nothing,
+        };
+        Some(Self { starts_without_token: starts && !has_token(request.headers()), absent })
     }
 
     /// How a problem is told here.
     pub fn tell(self, problem: Problem) -> Response {
         if self.starts_without_token && problem.kind.status() == StatusCode::UNAUTHORIZED {
             return Refusal::text(TOKEN_MISSING).into_response();
+        }
+        if problem.kind == Kind::UnknownInstance {
+            // Whoever guards the route says so of others' instances; handlers say the same of those that are not there.
+            return self.absent().into_response();
         }
         let status = match problem.kind.status() {
             StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
@@ -152,6 +174,16 @@ impl Asked {
         let mut response = (status, Body(ErrorSpec { code: status.as_u16(), message: problem.detail })).into_response();
         response.headers_mut().extend(headers);
         response
+    }
+}
+
+impl Asked {
+    fn absent(self) -> Refusal {
+        match self.absent {
+            Absent::Nothing => Refusal::Nothing,
+            Absent::Failed => Refusal::failed(),
+            Absent::Execution => Refusal::no_execution(),
+        }
     }
 }
 
@@ -190,5 +222,13 @@ mod tests {
         assert!(!told("POST", "/v1beta/t/orchestration/instances", "abc"));
         assert!(!told("GET", "/v1beta/t/orchestration/instances", ""));
         assert!(!told("POST", "/v1beta/t/orchestration/services", ""));
+    }
+
+    #[test]
+    fn others_instances_look_as_those_that_are_not_there() {
+        let absent = |method, path| asked(method, path, "").unwrap().absent();
+        assert_eq!(absent("GET", "/v1beta/t/orchestration/instances/1"), Refusal::Nothing);
+        assert_eq!(absent("DELETE", "/v1beta/t/orchestration/instances/1"), Refusal::failed());
+        assert_eq!(absent("GET", "/v1beta/t/orchestration/tasks/1"), Refusal::no_execution());
     }
 }

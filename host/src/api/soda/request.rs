@@ -65,7 +65,7 @@ fn entered(principal: Arc<Principal>, tenant: TenantName) -> Option<Arc<Principa
 /// A tenant that is another one's, or none at all: which of both is not told.
 fn foreign(tenant_id: &str) -> Refusal {
     let shown: String = tenant_id.chars().take(100).collect();
-    Refusal::new(Kind::UnknownRoute, format!("there is no tenant `{shown}` for you; use the one your token is for"))
+    Refusal::forbidden(&format!("there is no tenant `{shown}` for you; use the one your token is for"))
 }
 
 /// That a start brings a token.

@@ -28,7 +28,7 @@ const DONE: &str = "Success";
     ),
     responses(
         (status = 200, description = "The services.", body = Vec<Object>),
-        (status = 404, description = "Not a tenant of the caller.", body = Refused),
+        (status = 403, description = "Not a tenant of the caller, or not allowed.", body = Refused),
     ))]
 pub async fn list_services(
     State(rooms): State<Arc<Rooms>>,
@@ -67,7 +67,7 @@ pub async fn get_service(State(rooms): State<Arc<Rooms>>, here: Here) -> Result<
     responses(
         (status = 200, description = "The service, without its workflows.", body = Object),
         (status = 400, description = "What is missing, or which workflow there is not.", body = Refused),
-        (status = 404, description = "Not a tenant of the caller.", body = Refused),
+        (status = 403, description = "Not a tenant of the caller, or not allowed.", body = Refused),
         (status = 409, description = "Its `id` is taken.", body = Refused),
     ))]
 pub async fn add_service(
@@ -115,7 +115,7 @@ pub async fn put_service(
     ))]
 pub async fn delete_service(State(rooms): State<Arc<Rooms>>, here: Here) -> Result<Body<&'static str>, Refusal> {
     super::require(&here, Permission::ManageTenant)?;
-    let Some(offer) = offer::of_id(&rooms, &here, &here.id)? else { return Err(super::failed()) };
+    let Some(offer) = offer::of_id(&rooms, &here, &here.id)? else { return Err(Refusal::failed()) };
     offer::remove(&rooms, &here, &offer).await?;
     Ok(Body(DONE))
 }

@@ -58,12 +58,12 @@ pub async fn list_tasks(State(rooms): State<Arc<Rooms>>, here: Here, asks: Asks)
 
 fn tasks_of(rooms: &Rooms, here: &Here, id: &str) -> Result<(InstanceSummary, Vec<TaskView>), Refusal> {
     let summary = instances::instance(rooms, here, id).map_err(|refusal| match refusal {
-        Refusal::Nothing => Refusal::no_execution(id),
+        Refusal::Nothing => Refusal::no_execution(),
         other => other,
     })?;
     match rooms.coordinator.tasks(summary.id) {
         Ok(tasks) => Ok((summary, tasks)),
-        Err(error) if is_absent(&error) => Err(Refusal::no_execution(id)),
+        Err(error) if is_absent(&error) => Err(Refusal::no_execution()),
         Err(InstanceError::NoProgram(..) | InstanceError::Damaged(..)) => {
             Err(Refusal::Text(StatusCode::NOT_FOUND, NO_TASKS.to_owned()))
         }

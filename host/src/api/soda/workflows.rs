@@ -33,7 +33,7 @@ pub async fn list_all_workflows(State(rooms): State<Arc<Rooms>>, _: Here) -> Res
     params(("tenant" = String, Path, description = "The tenant.")),
     responses(
         (status = 200, description = "Workflows by `definition_source`.", body = Object),
-        (status = 404, description = "Not a tenant of the caller.", body = Refused),
+        (status = 403, description = "Not a tenant of the caller, or not allowed.", body = Refused),
     ))]
 pub async fn list_workflows(State(rooms): State<Arc<Rooms>>, _: Here) -> Result<Body<Json>, Refusal> {
     super::aside(move || Ok(Body(mapped(&rooms)))).await

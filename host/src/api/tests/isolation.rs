@@ -166,8 +166,8 @@ fn expected(need: Need, path: &str, person: &Person) -> Expected {
 }
 
 fn seen(need: Need, path: &str, answer: &Answer, expected: Expected) -> Expected {
-    if need == Need::Public {
-        return Expected::LetIn; // Whatever it answers is its handler's own.
+    if matches!(need, Need::Public | Need::Optional) {
+        return expected; // Whatever it answers is its handler's own.
     }
     if path.starts_with("/v1beta/") && answer.status == StatusCode::NOT_FOUND && expected == Expected::Hidden {
         return Expected::Hidden; // That interface does not name kinds of problems.

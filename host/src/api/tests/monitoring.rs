@@ -32,8 +32,8 @@ async fn metrics_are_for_this_machine_unless_they_are_public() {
     let answer = metrics(&server, "127.0.0.1:1").await;
     assert_eq!(answer.status, StatusCode::OK);
     assert!(answer.headers["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
-    assert_eq!(metrics(&server, "10.0.0.1:1").await.problem(), "unknown-route");
-    assert_eq!(server.get("/metrics").await.problem(), "unknown-route", "whose address is not known is not here");
+    assert_eq!(metrics(&server, "10.0.0.1:1").await.problem(), "forbidden");
+    assert_eq!(server.get("/metrics").await.problem(), "forbidden", "whose address is not known is not here");
     server.rooms.metrics.attach(Arc::default(), true);
     assert_eq!(metrics(&server, "10.0.0.1:1").await.status, StatusCode::OK);
 }

@@ -187,7 +187,7 @@ async fn every_route_answers_with_soda_s_codes() {
         ("DELETE", format!("{prefix}/services/{nothing}"), 404),
         ("DELETE", format!("{prefix}/services/{service}"), 200),
         ("GET", "/v1beta//orchestration/instances".to_owned(), 404),
-        ("GET", "/v1beta/no_label/orchestration/services".to_owned(), 404),
+        ("GET", "/v1beta/no_label/orchestration/services".to_owned(), 403),
         ("GET", format!("{prefix}/nothing"), 404),
         ("PATCH", format!("{prefix}/services"), 405),
     ];

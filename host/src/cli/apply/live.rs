@@ -50,7 +50,7 @@ async fn secret(client: &Client, document: &Document, rewrite: bool) -> Result<C
     }
     Ok(match (there, rewrite) {
         (false, _) => Change::Create,
-        (true, true) => Change::Change(vec![Difference::new("value", json!("…"), json!("…"))]),
+        (true, true) => Change::Alter(vec![Difference::new("value", json!("…"), json!("…"))]),
         (true, false) => Change::Kept,
     })
 }
@@ -61,13 +61,13 @@ async fn pack(client: &Client, document: &Document) -> Result<Change, Error> {
     let Some(installed) = found(client.get(&["packs", &name], &[]).await)? else { return Ok(Change::Create) };
     let Some(same) = found(client.get(&["packs", &name, &version], &[]).await)? else {
         let latest = installed.get("latest").cloned().unwrap_or_default();
-        return Ok(Change::Change(vec![Difference::new("version", latest, json!(version))]));
+        return Ok(Change::Alter(vec![Difference::new("version", latest, json!(version))]));
     };
     let digest = json!(digest_of(&source).map_err(|error| wrong(document, error))?);
     let there = same.get("digest").cloned().unwrap_or_default();
     Ok(match there == digest {
         true => Change::Unchanged,
-        false => Change::Change(vec![Difference::new("digest", there, digest)]),
+        false => Change::Alter(vec![Difference::new("digest", there, digest)]),
     })
 }
 
@@ -84,7 +84,7 @@ async fn member(client: &Client, document: &Document) -> Result<Change, Error> {
         Kind::Service => differences(&enabled(wanted), &there, How::Wanted(SERVICE)),
         _ => differences(&enabled(wanted), &there, How::Wanted(SCHEDULE)),
     };
-    Ok(if found.is_empty() { Change::Unchanged } else { Change::Change(found) })
+    Ok(if found.is_empty() { Change::Unchanged } else { Change::Alter(found) })
 }
 
 const GRANTS: &[&str] = &["connections", "secrets", "hosts"];

@@ -287,6 +287,6 @@ async fn whoever_may_not_is_told_so() {
     assert_eq!(ask(Role::Operator, TENANT, "GET", &format!("instances/{id}"), json!({})).await, 404, "somebody else's");
     assert_eq!(ask(Role::Operator, TENANT, "POST", "services", said.clone()).await, 403);
     assert_eq!(ask(Role::TenantAdmin, TENANT, "POST", "services", said.clone()).await, 200);
-    assert_eq!(ask(Role::TenantAdmin, "blue", "GET", "instances", json!({})).await, 404, "a foreign tenant");
-    assert_eq!(ask(Role::TenantAdmin, "blue", "POST", "services", said).await, 404);
+    assert_eq!(ask(Role::TenantAdmin, "blue", "GET", "instances", json!({})).await, 403, "a foreign tenant");
+    assert_eq!(ask(Role::TenantAdmin, "blue", "POST", "services", said).await, 403);
 }
