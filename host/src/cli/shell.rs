@@ -69,9 +69,11 @@ mod tests {
     fn every_command_gets_a_manual_page() {
         let folder = tempfile::tempdir().unwrap();
         clap_mangen::generate_to(Arguments::command(), folder.path()).unwrap();
-        for page in ["orchctl.1", "orchctl-instance-watch.1", "orchctl-apply.1"] {
+        let pages =
+            [("orchctl.1", "Exit codes"), ("orchctl-instance-watch.1", "Example"), ("orchctl-apply.1", "Examples")];
+        for (page, expected) in pages {
             let text = std::fs::read_to_string(folder.path().join(page)).unwrap_or_default();
-            assert!(text.contains("Example"), "{page}");
+            assert!(text.contains(expected), "{page}");
         }
     }
 }

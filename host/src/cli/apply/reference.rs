@@ -60,8 +60,8 @@ mod tests {
     fn references_become_what_they_refer_to() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), "PEM\n").unwrap();
-        let value = json!({"a": [{"fromFile": "ca.pem"}], "b": {"fromEnv": "CARGO_PKG_NAME"}, "c": {"fromFile": 1}});
-        let expected = json!({"a": ["PEM"], "b": env!("CARGO_PKG_NAME"), "c": {"fromFile": 1}});
+        let value = json!({"a": [{"fromFile": "ca.pem"}], "b": {"fromEnv": "PATH"}, "c": {"fromFile": 1}});
+        let expected = json!({"a": ["PEM"], "b": std::env::var("PATH").unwrap(), "c": {"fromFile": 1}});
         assert_eq!(resolved(&value, folder.path()), Ok(expected));
     }
 
