@@ -88,8 +88,9 @@ pub async fn run(
     let serving = tokio::spawn(api::serve::serve(doors, gate, stopping.clone(), config.requests.drain.0));
     let server = Server::open(&config, stopping.clone()).await.inspect_err(|_| stopping.cancel())?;
     server.rooms.metrics.attach(standing.figures.clone(), config.listening.public_metrics);
-    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, standing.url())).transpose()?;
     opener.open(api::router(server.rooms.clone(), standing.settings.clone(), server.replays.clone()));
+    let ready = config.general.ready_file.as_deref().map(|file| ReadyFile::write(file, standing.url())).transpose();
+    let ready = ready.inspect_err(|_| stopping.cancel())?;
     announce(&standing.urls);
     manager.ready(&format!("answers on {}", standing.urls.join(" ")));
     standing.watch(serving, &server, &manager, shutdown).await;

@@ -21,26 +21,26 @@ use tokio::net::UnixStream;
 
 /// A self-signed certificate for this machine, until the given year; its PEM.
 fn certify(folder: &Path, year: i32) -> String {
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("two names");
     params.not_after = rcgen::date_time_ymd(year, 1, 1);
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap().pem();
-    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
-    std::fs::write(folder.join("certificate.pem"), &certificate).unwrap();
+    let key = KeyPair::generate().expect("there is chance");
+    let certificate = params.self_signed(&key).expect("the key fits").pem();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).expect("the folder can be written");
+    std::fs::write(folder.join("certificate.pem"), &certificate).expect("the folder can be written");
     certificate
 }
 
 /// A client that trusts this certificate and nothing else.
 fn trusting(certificate: &str) -> reqwest::Client {
     orchestrator_tests::tls_ready();
-    let certificate = reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap();
-    reqwest::Client::builder().tls_certs_only([certificate]).no_proxy().build().unwrap()
+    let certificate = reqwest::Certificate::from_pem(certificate.as_bytes()).expect("it was just made");
+    reqwest::Client::builder().tls_certs_only([certificate]).no_proxy().build().expect("a client can be built")
 }
 
 /// Until when the server says its certificate is valid.
 async fn expires(client: &reqwest::Client, url: &str) -> reqwest::Result<String> {
     let text = client.get(format!("{url}/v1/health")).send().await?.text().await?;
-    let health: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let health: serde_json::Value = serde_json::from_str(&text).expect("health is JSON");
     Ok(health["certificateExpires"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -163,8 +163,9 @@ async fn a_service_manager_hands_over_its_socket_and_is_told_how_it_goes() {
 
 /// Runs the server's program to its end.
 fn orchestrator(arguments: &[&str]) -> Output {
-    let program = Binaries::built().unwrap().orchestrator();
-    Command::new(program).args(arguments).env_remove("ORCHESTRATOR_CONFIG").output().unwrap()
+    let program = Binaries::built().expect("the programs can be built").orchestrator();
+    let run = Command::new(program).args(arguments).env_remove("ORCHESTRATOR_CONFIG").output();
+    run.expect("the program can be run")
 }
 
 fn printed(output: &Output) -> String {
@@ -196,7 +197,8 @@ fn settings_are_checked_shown_and_explained() {
     assert_eq!(refused.status.code(), Some(2), "a server does not start with them");
 
     assert!(printed(&orchestrator(&["config", "reference"])).contains("### `tls.certificate`"));
-    let refused = orchestrator(&["--data", data.to_str().unwrap(), "--listen", "0.0.0.0:0"]);
+    let refused =
+        orchestrator(&["--data", data.to_str().unwrap(), "--listen", "0.0.0.0:0", "--authentication", "none"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("not authenticated"), "{refused:?}");
 }
 

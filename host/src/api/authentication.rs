@@ -202,6 +202,9 @@ fn in_tenant(rooms: &Rooms, asked: &Asked, headers: &HeaderMap, person: &Person)
         person = rooms.identity.in_tenant(person, named)?;
     }
     if let Some(named) = asked.tenant_of_path() {
+        if named.is_empty() {
+            return Err(problem::unknown_route());
+        }
         let meant = rooms.soda.settings().tenant(&named).map_or(named, String::from);
         person = rooms.identity.in_tenant(person, &meant)?;
     }

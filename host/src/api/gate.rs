@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::about;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::serve::Peer;
 use crate::door::Visitor;
 
@@ -79,7 +79,8 @@ impl Gate {
 }
 
 fn starting() -> Problem {
-    Problem::busy("the server is starting and takes up what was under way", RETRY_SECONDS)
+    let detail = "the server is starting and takes up what was under way; try again in a second";
+    Problem::new(Kind::Busy, detail).after(RETRY_SECONDS)
 }
 
 /// The gate for one connection.

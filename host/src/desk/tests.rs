@@ -213,7 +213,7 @@ fn an_action_that_a_pack_at_hand_does_not_have_is_an_error() {
     let file = storage.join("workflows/provision-volume.yaml");
     assert!(actions::pack_above(&file).unwrap().ends_with("packs/storage"));
     let folders = Folders::read([storage.as_path()]).unwrap();
-    assert_eq!((folders.names[0].as_str(), folders.workflows.len()), ("storage", 8));
+    assert_eq!((folders.names[0].as_str(), folders.workflows.len()), ("storage", 11));
     let packs: SharedActions = Arc::new(folders.actions);
     let body = "do: [ { a: { call: create-volum } }, { b: { call: get-volume, with: { volumeId: v } } } ]\n";
     assert_eq!(found(body, Some("storage"), packs.clone()), [("unknown-action", Severity::Error)]);

@@ -73,7 +73,10 @@ fn check_kinds(at: &str, status: &str, description: &str) {
             .split('`')
             .skip(1)
             .step_by(2)
-            .filter(|word| word.contains('-') || *word == "busy" || *word == "stopping")
+            .filter(|word| {
+                word.contains('-') && !word.contains(char::is_uppercase)
+                    || Kind::ALL.iter().any(|kind| kind.name() == *word)
+            })
             .collect();
         assert!(!named.is_empty(), "{at} {status}: {description}");
         for name in named {

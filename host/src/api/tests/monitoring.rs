@@ -71,7 +71,7 @@ async fn metrics_tell_work_and_door() {
     server.rooms.metrics.attach(door, false);
     let start = json!({ "pack": "test", "workflow": "echo", "input": { "size": 1 } });
     let id = server.post("/v1/instances", start).await.json()["id"].as_str().unwrap().to_owned();
-    server.get(&format!("/v1/instances/{id}?wait=10s")).await;
+    server.get(&format!("/v1/instances/{id}?wait=10")).await;
     let text = text(&metrics(&server, "127.0.0.1:1").await);
     for line in [
         "orchestrator_instances_started_total 1",

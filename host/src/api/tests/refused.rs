@@ -16,7 +16,7 @@ async fn each_wrong_request_gets_its_problem() {
     let under = |path: &str| format!("{NOBODY}{path}");
     let at = |path: &str| path.to_owned();
     let cases: &[Case<'_>] = &[
-        ("GET", at("/"), &[], "", "unknown-route"),
+        ("GET", at("/v3"), &[], "", "unknown-route"),
         ("GET", at("/v2/packs"), &[], "", "unknown-route"),
         ("GET", at("/v1/packs/"), &[], "", "unknown-route"),
         ("DELETE", at("/v1/packs"), &[], "", "method-not-allowed"),
@@ -76,7 +76,7 @@ async fn each_wrong_request_gets_its_problem() {
         ("POST", at("/v1/instances"), &[JSON], "{\"service\":\"a\",\"name\":\"\"}", "invalid-body"),
         ("POST", at("/v1/instances"), &[JSON], "{\"service\":\"a\"}", "unknown-service"),
         ("POST", at("/v1/instances"), &[JSON], "{\"pack\":\"a\",\"workflow\":\"b\"}", "unknown-pack"),
-        ("POST", at("/v1/instances"), &[JSON], "{\"pack\":\"a\",\"workflow\":\"echo\"}", "invalid-input"),
+        ("POST", at("/v1/instances"), &[JSON], "{\"pack\":\"test\",\"workflow\":\"echo\"}", "invalid-input"),
         ("POST", at("/v1/instances"), &[JSON], &large, "body-too-large"),
         ("POST", at("/v1/instances?wait=x"), &[JSON], "{}", "invalid-parameter"),
         ("POST", at("/v1/instances"), &[JSON, ("idempotency-key", "a b")], "{}", "invalid-parameter"),
@@ -97,7 +97,7 @@ async fn each_wrong_request_gets_its_problem() {
 #[tokio::test]
 async fn a_problem_says_where_and_what_to_do() {
     let server = Server::new().await;
-    let answer = server.post("/v1/instances", json!({ "pack": "a", "workflow": "echo", "input": {} })).await;
+    let answer = server.post("/v1/instances", json!({ "pack": "test", "workflow": "echo", "input": {} })).await;
     let document = answer.json();
     assert_eq!(document["errors"][0]["pointer"], "/input");
     assert_eq!(document["instance"], "/v1/instances");

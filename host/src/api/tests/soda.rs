@@ -102,9 +102,14 @@ impl Scene {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// What the server's own interface answers to this tenant.
+    async fn native(&self, path: &str) -> Answer {
+        self.0.ask("GET", path, &[("orchestrator-tenant", TENANT)], "").await
+    }
+
     /// An instance once it has ended.
     async fn ended(&self, id: &str) -> Json {
-        self.0.get(&format!("/v1/instances/{id}?wait=30")).await;
+        self.native(&format!("/v1/instances/{id}?wait=30")).await;
         self.get(&format!("instances/{id}")).await.json()
     }
 }

@@ -214,7 +214,7 @@ async fn deleting_a_running_instance_cancels_it_and_leaves_nothing() {
     let deleted = scene.send("DELETE", &format!("instances/{id}"), json!({})).await;
     assert_eq!((deleted.status, deleted.json()), (StatusCode::OK, json!("Success")));
     assert_eq!(scene.get(&format!("instances/{id}")).await.json(), json!({}));
-    assert_eq!(scene.0.get(&format!("/v1/instances/{id}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(scene.native(&format!("/v1/instances/{id}")).await.status, StatusCode::NOT_FOUND);
     let notes = scene.0.rooms.coordinator.notes();
     assert_eq!(notes.get(id.parse().unwrap()).unwrap(), InstanceNote::default(), "the note went with it");
     let again = scene.send("DELETE", &format!("instances/{id}"), json!({})).await;
@@ -231,11 +231,11 @@ async fn neither_token_nor_address_nor_null_reaches_the_input() {
     assert_eq!(started["ignored"], json!(["hypervisor"]));
     let id = started["id"].as_str().unwrap();
     for part in ["", "/history", "/tasks"] {
-        let told = scene.0.get(&format!("/v1/instances/{id}{part}")).await;
+        let told = scene.native(&format!("/v1/instances/{id}{part}")).await;
         let told = String::from_utf8(told.body.to_vec()).unwrap();
         assert!(!told.contains("tok-secret") && !told.contains("192.0.2.77"), "{told}");
     }
-    let input = scene.0.get(&format!("/v1/instances/{id}")).await.json()["input"].clone();
+    let input = scene.native(&format!("/v1/instances/{id}")).await.json()["input"].clone();
     assert_eq!(input, json!({ "name": "a", "size": 1, "hostId": "h", "snapshotFromCloud": true }));
 }
 
