@@ -199,7 +199,7 @@ fn settings_are_checked_shown_and_explained() {
     assert!(printed(&orchestrator(&["config", "reference"])).contains("### `tls.certificate`"));
     let refused =
         orchestrator(&["--data", data.to_str().unwrap(), "--listen", "0.0.0.0:0", "--authentication", "none"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("not authenticated"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--insecure-no-authentication"), "{refused:?}");
 }
 
 #[test]

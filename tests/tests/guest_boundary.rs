@@ -111,7 +111,7 @@ async fn panics_and_its_message_is_in_the_log() {
     let failure = fails(&boundary, "panics").await;
     assert_eq!(failure.reaction, Reaction::Permanent);
     assert!(boundary.observer.text().contains("the guest's own message"), "{}", boundary.observer.text());
-    assert!(boundary.observer.text().contains("guest_programs::"), "functions by name: {}", boundary.observer.text());
+    assert!(boundary.observer.text().contains("6guests6panics3run"), "functions by name: {}", boundary.observer.text());
 }
 
 #[tokio::test]

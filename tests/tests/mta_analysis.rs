@@ -123,7 +123,7 @@ async fn it_is_followed_up(scene: &Scene, id: &str) {
     assert_eq!((&first["id"], &first["orderable"]), (&json!("move2kube"), &json!(true)), "{listed}");
     assert_eq!(first["service"], "move to containers", "{listed}");
     let known = json!({"repositoryUrl": REPOSITORY, "sourceBranch": "main", "recipients": ["user:default/ann"],
-        "pollSeconds": 0.02, "pollSecondsMax": 0.1});
+        "pollSeconds": 0.02, "pollSecondsMax": 0.1, "cleanupMinutes": 10, "settleSeconds": 90});
     assert_eq!(first["input"], known, "{listed}");
     assert_eq!(first["missing"], json!(["targetBranch", "workspaceId", "projectId"]), "{listed}");
 

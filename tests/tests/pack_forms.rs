@@ -38,7 +38,7 @@ fn lacks(schema: &Value, place: &str, found: &mut Vec<String>) {
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
         let place = format!("{place}/{name}");
         for member in ["title", "description"] {
-            if !field[member].as_str().is_some_and(|text| !text.trim().is_empty()) {
+            if field[member].as_str().is_none_or(|text| text.trim().is_empty()) {
                 found.push(format!("{place}: {member}"));
             }
         }
