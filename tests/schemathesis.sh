@@ -43,7 +43,7 @@ for _ in $(seq 600); do
   sleep 0.2
 done
 url="$(cat "$work/ready")"
-export ORCHESTRATOR_URL="$url"
+export ORCHESTRATOR_SERVER="$url"
 
 token="$(cat "$work/token")"
 export ORCHESTRATOR_TOKEN="$token"

@@ -52,6 +52,11 @@ fn is_of_soda(operation: &Value) -> bool {
     operation["tags"][0] == "soda"
 }
 
+/// The elements of a list; none where there is no list. Reaching for it by index would make a `null` of it.
+fn members<'a>(operation: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    operation.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
 /// One operation being completed.
 struct Completing<'a> {
     path: &'a str,
@@ -94,7 +99,7 @@ impl Completing<'_> {
             .flatten()
             .map(|parameter| collection(parameter["name"].as_str().unwrap_or_default()))
             .collect();
-        for (parameter, place) in self.operation["parameters"].as_array_mut().into_iter().flatten().zip(places) {
+        for (parameter, place) in members(self.operation, "parameters").zip(places) {
             let is_label = place.is_some_and(|place| LABELLED.contains(&place.as_str()))
                 || ["pack", "workflow"].contains(&parameter["name"].as_str().unwrap_or_default());
             if parameter["in"] == "path" && parameter["schema"]["type"] == "string" {
@@ -196,7 +201,8 @@ impl Completing<'_> {
     fn as_yaml(&mut self) {
         const YAML: &str = "application/yaml";
         let takes_yaml = self.path.starts_with("/v1/") && !self.path.starts_with("/v1/webhooks/");
-        if let Some(content) = self.operation["requestBody"]["content"].as_object_mut().filter(|_| takes_yaml)
+        let content = self.operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
+        if let Some(content) = content.filter(|_| takes_yaml)
             && let Some(body) = content.get(JSON)
         {
             let schema = json!({ "schema": body["schema"] });

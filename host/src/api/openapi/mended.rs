@@ -13,7 +13,10 @@ pub fn mend(document: &mut Value) {
     let schemas = document["components"]["schemas"].clone();
     open_all(document, &schemas);
     for (name, member) in ANY {
-        if let Some(member) = document["components"]["schemas"][name]["properties"][member].as_object_mut() {
+        if let Some(member) = document
+            .pointer_mut(&format!("/components/schemas/{name}/properties/{member}"))
+            .and_then(Value::as_object_mut)
+        {
             member.remove("type");
         }
     }

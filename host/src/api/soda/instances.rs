@@ -331,8 +331,8 @@ pub async fn put_instance(
     operation_id = "soda_delete_instance",
     params(("tenant" = String, Path, description = "The tenant."), ("id" = String, Path, description = "The instance.")),
     responses(
-        (status = 200, description = "`\"Success\"`: deleted.", body = String),
-        (status = 202, description = "`\"Success\"`: cancelled; it is deleted as soon as it has ended.", body = String),
+        (status = 200, description = "`\"Success\"`: deleted.", body = String, content_type = "application/json"),
+        (status = 202, description = "`\"Success\"`: cancelled; it is deleted as soon as it has ended.", body = String, content_type = "application/json"),
         (status = 404, description = "`\"Failed\"`: there is none.", body = Refused),
         (status = 409, description = "Another instance runs it.", body = Refused),
     ))]

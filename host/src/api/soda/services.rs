@@ -109,7 +109,7 @@ pub async fn put_service(
     operation_id = "soda_delete_service",
     params(("tenant" = String, Path, description = "The tenant."), ("id" = String, Path, description = "The service.")),
     responses(
-        (status = 200, description = "`\"Success\"`.", body = String),
+        (status = 200, description = "`\"Success\"`.", body = String, content_type = "application/json"),
         (status = 404, description = "`\"Failed\"`: there is none.", body = Refused),
         (status = 409, description = "A pack brings it.", body = Refused),
     ))]
