@@ -18,14 +18,14 @@ struct Tested {
 
 impl Tested {
     async fn start() -> Self {
-        let binaries = Binaries::built().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let server = Server::start(&binaries, directory.path()).await.unwrap();
+        let binaries = Binaries::built().expect("the programs can be built");
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let server = Server::start(&binaries, directory.path()).await.expect("the server starts");
         Self { server, _directory: directory }
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.server.url.trim_start_matches("http://")).await.unwrap()
+        TcpStream::connect(self.server.url.trim_start_matches("http://")).await.expect("the server listens")
     }
 
     /// What comes back for these bytes until the server closes the connection.
