@@ -137,7 +137,7 @@ fn instance(number: u64) -> Result<InstanceSummary> {
         "packVersion": "1.0.0",
         "workflow": format!("w{}", half % 10),
         "service": format!("service {}", half % 10),
-        "tenant": if number % 2 == 0 { "default" } else { "red" },
+        "tenant": if number.is_multiple_of(2) { "default" } else { "red" },
         "createdBy": format!("oidc:https://id.example|u{}", half % 100),
         "status": status,
         "createdAt": at,
