@@ -41,8 +41,12 @@ pub fn of(process: u32) -> Vec<u8> {
 }
 
 /// Whether bytes hold a text.
+///
+/// # Panics
+/// Never: an escaped text is a pattern.
 pub fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    // Far faster than comparing windows in a build without optimisation; a guest's time runs meanwhile.
+    regex::bytes::Regex::new(&regex::escape(text)).expect("an escaped text is a pattern").is_match(bytes)
 }
 
 fn region(line: &str) -> Option<(u64, u64, &str)> {

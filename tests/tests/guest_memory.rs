@@ -13,7 +13,7 @@ use orchestrator_tests::server::Server;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// Stands in every base URL, and in nothing else.
 const BASE: &str = "/base-path-of-the-outside";
@@ -174,8 +174,9 @@ async fn check(server: &Server, case: &Case) {
         assert!(!guest_memory::holds(&memory, secret), "{}: `{secret}` is in the guest's memory", case.story);
         assert!(!told.contains(secret), "{}: `{secret}` is told", case.story);
     }
+    // It may have ended by itself meanwhile: nobody answered it.
     let cancelled = rest.send(Method::POST, &format!("/v1/instances/{id}/cancel"), &[], None).await.expect("answered");
-    assert_eq!(cancelled.status, 202, "{}: {cancelled:?}", case.story);
+    assert!(matches!(cancelled.status.as_u16(), 202 | 409), "{}: {cancelled:?}", case.story);
 }
 
 #[tokio::test(flavor = "multi_thread")]
