@@ -16,14 +16,11 @@ use super::list::List;
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
 use super::services::{check_sees, path_of};
-use super::template::{InTemplate, patched};
+use super::template::{InTemplate, patched, settled};
 use crate::coordinator::view::InstanceSummary;
 use crate::coordinator::{ScheduleError, ScheduleTemplate, ScheduleView};
 use crate::model::{Json as Data, Principal, ScheduleName, ServiceName, WorkflowName};
 use crate::service::Origin;
-
-/// Times a partial change is tried where somebody else changes the same schedule at the same time.
-const TRIES_MAX: usize = 5;
 
 /// Which schedules to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
@@ -176,13 +173,7 @@ pub async fn patch_schedule(
 ) -> Result<Json<ScheduleView>, Problem> {
     seen(&rooms, &caller, &name)?;
     let patch = Data::Object(patch);
-    for _ in 1..TRIES_MAX {
-        match change(&rooms, &caller, &name, &patch).await {
-            Err(problem) if problem.kind == Kind::Conflict => {}
-            other => return other.map(Json),
-        }
-    }
-    change(&rooms, &caller, &name, &patch).await.map(Json)
+    settled(|| change(&rooms, &caller, &name, &patch)).await.map(Json)
 }
 
 /// Removes a schedule. Instances that it started stay.

@@ -15,12 +15,9 @@ use super::extract::{InPath, InQuery, parse};
 use super::list::List;
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
-use super::template::{InTemplate, patched};
+use super::template::{InTemplate, patched, settled};
 use crate::model::{Json as Data, Principal, ServiceName, TenantName};
 use crate::service::{Origin, Service, ServiceError, Template};
-
-/// Times a partial change is tried where somebody else changes the same service at the same time.
-const TRIES_MAX: usize = 5;
 
 /// Which services to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
@@ -166,13 +163,7 @@ pub async fn patch_service(
 ) -> Result<Json<Service>, Problem> {
     check_sees(&caller, &name)?;
     let patch = Data::Object(patch);
-    for _ in 1..TRIES_MAX {
-        match change(&rooms, &caller, &name, &patch).await {
-            Err(problem) if problem.kind == Kind::Conflict => {}
-            other => return other.map(Json),
-        }
-    }
-    change(&rooms, &caller, &name, &patch).await.map(Json)
+    settled(|| change(&rooms, &caller, &name, &patch)).await.map(Json)
 }
 
 /// Removes a service. Its instances stay.

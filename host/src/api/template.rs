@@ -15,6 +15,9 @@ use crate::model::Json as Data;
 /// How long a body may take to arrive: a mebibyte on a very slow line.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Times a partial change is tried where somebody else changes the same thing at the same time.
+const TRIES_MAX: usize = 5;
+
 /// The media types of YAML: the registered one (RFC 9512) and those that were used before it.
 const YAML: [&str; 4] = ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
 
@@ -90,6 +93,23 @@ pub fn patched<T: Serialize + DeserializeOwned>(value: &T, patch: &Data) -> Resu
     let mut data = serde_json::to_value(value).map_err(Problem::internal)?;
     merge(&mut data, patch);
     parse(&serde_json::to_vec(&data).map_err(Problem::internal)?)
+}
+
+/// Makes a partial change, again from the start where somebody else changed the same thing at the same time.
+///
+/// # Errors
+/// Those of the change; `conflict` only after so many tries that something else is wrong.
+pub async fn settled<T, F>(change: impl Fn() -> F) -> Result<T, Problem>
+where
+    F: Future<Output = Result<T, Problem>>,
+{
+    for _ in 1..TRIES_MAX {
+        match change().await {
+            Err(problem) if problem.kind == Kind::Conflict => {}
+            settled => return settled,
+        }
+    }
+    change().await
 }
 
 /// Applies a merge patch. Its depth is that of the body it came in, which the reader bounds.

@@ -31,6 +31,7 @@ mod soda;
 mod task;
 mod tenant;
 mod token;
+mod update;
 mod watch;
 mod workflow;
 

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::listing::Listing;
 use super::order::{Wait, schema_of};
 use super::output::Column;
-use super::service::patch_of;
+use super::update::Update;
 use super::{Context, input};
 
 #[derive(Debug, Subcommand)]
@@ -121,18 +121,6 @@ pub(super) struct Add {
     members: Vec<String>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Update {
-    /// Its name.
-    name: String,
-    /// What becomes of a member; `KEY:=JSON` takes JSON, `null` removes it.
-    #[arg(value_name = "KEY=VALUE", required_unless_present = "patch")]
-    members: Vec<String>,
-    /// The changes as JSON (RFC 7396), or @FILE that holds them.
-    #[arg(long, value_name = "JSON|@FILE")]
-    patch: Option<String>,
-}
-
 const LIST: &[Column] = &[
     ("NAME", &["/name"]),
     ("STARTS", &["/service", "/workflow"]),
@@ -196,7 +184,7 @@ impl Command {
                 context.output.thing(&client.put(&["schedules", &set.name], &body).await?, SHOW)
             }
             Self::Update(update) => {
-                let patch = patch_of(update.patch.as_deref(), &update.members)?;
+                let patch = update.changes()?;
                 context.output.thing(&client.patch(&["schedules", &update.name], &patch).await?, SHOW)
             }
             Self::Enable(Name { name }) => switch(context, &client, name, true).await,

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::listing::Listing;
 use super::order::{members_line, schema_of};
 use super::output::{Column, line};
+use super::update::Update;
 use super::{Context, input, soda};
 
 #[derive(Debug, Subcommand)]
@@ -103,18 +104,6 @@ pub(super) struct Add {
     data: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Update {
-    /// Its name.
-    name: String,
-    /// What becomes of a member; `KEY:=JSON` takes JSON, `null` removes it.
-    #[arg(value_name = "KEY=VALUE", required_unless_present = "patch")]
-    members: Vec<String>,
-    /// The changes as JSON (RFC 7396), or @FILE that holds them.
-    #[arg(long, value_name = "JSON|@FILE")]
-    patch: Option<String>,
-}
-
 const LIST: &[Column] = &[
     ("NAME", &["/name"]),
     ("GROUP", &["/group"]),
@@ -189,7 +178,7 @@ impl Command {
                 context.output.thing(&dressed(set), SHOW)
             }
             Self::Update(update) => {
-                let patch = patch_of(update.patch.as_deref(), &update.members)?;
+                let patch = update.changes()?;
                 let changed = context.client()?.patch(&["services", &update.name], &patch).await?;
                 context.output.thing(&dressed(changed), SHOW)
             }
@@ -250,21 +239,9 @@ async fn switch(context: &Context, name: &str, enabled: bool) -> Result<(), Erro
     context.output.said(&format!("service `{name}` {how}"), &changed)
 }
 
-/// Changes from words, over changes from JSON.
-pub(super) fn patch_of(patch: Option<&str>, members: &[String]) -> Result<Json, Error> {
-    input::merge(patch.map(input::read).transpose()?, members, &Json::Null).map_err(Error::Usage)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn changes_are_words_over_json() {
-        let patch =
-            patch_of(Some(r#"{"tags": ["a"], "icon": null}"#), &["group=g".to_owned(), "enabled=false".to_owned()]);
-        assert_eq!(patch.unwrap(), json!({"tags": ["a"], "icon": null, "group": "g", "enabled": false}));
-    }
 
     #[test]
     fn several_workflows_are_told_by_name() {
