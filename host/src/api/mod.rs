@@ -47,6 +47,7 @@ pub mod select;
 pub mod serve;
 pub mod services;
 pub mod soda;
+pub mod streams;
 pub mod tags;
 pub mod tasks;
 pub mod template;

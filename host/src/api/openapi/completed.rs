@@ -170,6 +170,8 @@ impl Completing<'_> {
             let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" });
             self.parameter("Idempotency-Key", "header", text, schema, "order-2026-01-01-7");
             self.problem("idempotency-key-in-use", "the first request under this key has not been answered yet");
+            let lost = "the server ended before it answered the first request under this key";
+            self.problem("idempotency-answer-lost", lost);
         }
         self.problem("idempotency-key-reused", "the key belongs to another request");
     }
