@@ -194,6 +194,10 @@ async fn changed(front: &Front, request: Request, next: Next) -> Result<Response
         conditions.hold(tag_of(front, &uri, caller.clone()).await?)?;
     }
     let mut response = next.run(request).await;
+    if method == Method::PUT && response.status() == StatusCode::CREATED {
+        let place = HeaderValue::from_str(uri.path()).unwrap_or(HeaderValue::from_static("/"));
+        response.headers_mut().entry(header::LOCATION).or_insert(place);
+    }
     let shows = matches!(response.status(), StatusCode::OK | StatusCode::CREATED) && method != Method::POST;
     if shows
         && can_be_read

@@ -177,6 +177,10 @@ impl Completing<'_> {
     }
 
     fn conditional(&mut self) {
+        if let Some(made) = self.operation["responses"].get_mut("201").filter(|_| self.method == "put") {
+            let place = json!({ "description": "The path of what was made.", "schema": { "type": "string" } });
+            made["headers"]["Location"] = place;
+        }
         let state = "Change it only where it still has this `ETag`.";
         self.parameter("If-Match", "header", state, json!({ "type": "string" }), Value::Null);
         let absent = "`*`: make it only where there is none yet.";

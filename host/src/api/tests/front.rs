@@ -77,7 +77,8 @@ async fn who_asks_too_often_waits_and_nobody_else_does() {
     let rate = Some(Rate { per_minute: 6, burst: 3 });
     let server = Server::behind(Settings { rate, ..Hosts::LoopbackAnd(Vec::new()).into() }).await;
     for left in [2, 1, 0] {
-        let answer = from(&server, "192.0.2.1:7", if left == 1 { "/v1/nothing" } else { "/v1/packs" }).await;
+        let answer =
+            from(&server, "192.0.2.1:7", if left == 1 { "/v1/connections/nothing" } else { "/v1/packs" }).await;
         assert_eq!(answer.headers["ratelimit-policy"], "\"caller\";q=6;w=60");
         let told = answer.headers["ratelimit"].to_str().unwrap();
         assert!(told.starts_with(&format!("\"caller\";r={left};t=")), "{told}");
