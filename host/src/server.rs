@@ -28,6 +28,7 @@ use crate::door::tls::Tls;
 use crate::door::{Doors, Figures, renewal};
 use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
+use crate::journal::riding::Riding;
 use crate::journal::sled::SledJournal;
 use crate::notification::AllNotifications;
 use crate::pack::Catalog;
@@ -165,6 +166,7 @@ impl Server {
         let data = &config.general.data;
         let lock = open_data(data)?;
         let journal: Arc<dyn Journal> = SledJournal::open(data.join("journal")).map_err(room("the journal"))?;
+        let journal = Riding::over(journal);
         let secrets = SecretStore::open(journal.clone(), &data.join("key")).map_err(room("the secrets"))?;
         let identity = open_identity(config, &journal, &secrets)?;
         show_first_admin_token(&identity).await?;
@@ -188,6 +190,7 @@ impl Server {
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).map_err(room("the kept answers"))?;
         let parts = parts(journal, &catalog, &services, perform, evaluator, config.events.settings());
+        let parts = Parts { closed: identity.tenants.closed(), ..parts };
         let coordinator = Coordinator::start(parts).await.map_err(room("the instances"))?;
         let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         rooms.soda.configure(config.soda.settings());
@@ -282,6 +285,7 @@ fn parts(
         random: Box::new(rand::random),
         attempts_max: ATTEMPTS_MAX_DEFAULT,
         events,
+        closed: coordinator::none_closed(),
     }
 }
 

@@ -139,6 +139,18 @@ impl Server {
         false
     }
 
+    /// Waits for the process to end by itself; its exit code, and nothing where a signal ended it or it takes too long.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        while start.elapsed() < STOP_WITHIN {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
     /// Whether the process is running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

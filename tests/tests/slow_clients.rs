@@ -177,3 +177,49 @@ async fn a_request_under_a_key_is_answered_again_after_a_crash() {
     let again = ask(&tested.server.url).await;
     assert_eq!(again, (200, true, first.2));
 }
+
+#[tokio::test]
+async fn who_ends_her_writing_after_a_whole_request_gets_her_answer() {
+    let tested = Tested::start().await;
+    let head = |line: &str, more: &str| format!("{line}\r\nHost: localhost\r\n{more}\r\n");
+    let rest = Rest::new(&tested.server.url);
+    let connection = r#"{"baseUrl":"https://storage.example"}"#;
+    let length = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", connection.len());
+    let cases = [
+        ("a look", head("GET /v1/health HTTP/1.1", ""), "200"),
+        ("a change", head("PUT /v1/connections/half HTTP/1.1", &length) + connection, "201"),
+        ("a large answer", head("GET /v1/openapi.json HTTP/1.1", ""), "200"),
+    ];
+    for (what, bytes, expected) in cases {
+        let mut stream = tested.connect().await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let answer = all(&mut stream).await;
+        assert_eq!(status(&answer), expected, "{what}: {}", &answer[..answer.len().min(400)]);
+    }
+    assert_eq!(rest.get("/v1/connections/half").await.unwrap()["name"], "half");
+    // A body that ends early is no whole request: its client is refused or cut, and nothing is done.
+    let short = head("PUT /v1/connections/short HTTP/1.1", &length) + "{";
+    let mut stream = tested.connect().await;
+    stream.write_all(short.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let answer = all(&mut stream).await;
+    assert!(answer.is_empty() || status(&answer) == "400", "{answer}");
+    assert!(rest.get("/v1/connections/short").await.is_err());
+}
+
+#[tokio::test]
+async fn who_ends_her_writing_gets_an_answer_that_takes_its_time() {
+    let tested = Tested::start().await;
+    let mut waiting = tested.connect().await;
+    let request = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    waiting.write_all(request.as_bytes()).await.unwrap();
+    waiting.shutdown().await.unwrap();
+    let mut head = [0; 12];
+    tokio::time::timeout(ANSWER_WITHIN, waiting.read_exact(&mut head)).await.unwrap().unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let mut tested = tested;
+    assert!(tested.server.stop().await);
+    let rest = all(&mut waiting).await;
+    assert!(rest.contains("text/event-stream"), "{rest}");
+}

@@ -1,28 +1,24 @@
 //! Live events by server-sent events (the HTML standard's `text/event-stream`). Records carry their number as `id`, so
 //! that a client that comes back continues without gap; progress and log lines carry none and are not repeated.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use bytes::Bytes;
+use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
 use super::extract::{InPath, InQuery};
 use super::problem::{Kind, Problem};
 use super::rooms::{Rooms, aside};
+use super::streams;
 use crate::coordinator::view::Event;
+use crate::coordinator::{Common, Told};
 use crate::model::InstanceId;
-
-/// A comment is sent after so long without an event: below the idle limits of common proxies.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Where to begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, IntoParams)]
@@ -81,14 +77,14 @@ pub async fn follow_instance(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = rooms.coordinator.follow(id, after)?;
-    Ok(streamed(&rooms, events, place))
+    Ok(streams::respond(&rooms, events.map(|event| text(&event)), place))
 }
 
-/// Follows all instances of the caller's tenant that she sees, from now on. A follower that is too slow misses events; follow one instance where none may be
-/// missed.
+/// Follows all instances of the caller's tenant that she sees, from now on. A follower that is too slow misses events and
+/// is told so by the event `missed`; follow one instance where none may be missed.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(What), responses(
-    (status = 200, description = "Events named `record`, `progress` and `log`, or `cloudevent`, without `id`; `data` is \
-        JSON.", body = String, content_type = "text/event-stream"),
+    (status = 200, description = "Events named `record`, `progress`, `log` and `missed`, or `cloudevent` and `missed`, \
+        without `id`; `data` is JSON.", body = String, content_type = "text/event-stream"),
     (status = 503, description = "`busy`: as many streams are open as the server takes."),
 ))]
 pub async fn follow_all(
@@ -98,15 +94,17 @@ pub async fn follow_all(
 ) -> Result<Response, Problem> {
     let place = rooms.follow()?;
     if what.format == Some(Format::CloudEvents) {
-        let events = rooms.coordinator.cloud_events(caller);
-        return Ok(respond(
-            &rooms,
-            events.map(|event| Message::default().event("cloudevent").data(event.to_string())),
-            place,
-        ));
+        let events = rooms.coordinator.cloud_events(caller).map(|told| match told {
+            Told::Event(event) => event.form(|event| streams::text("cloudevent", None, event)),
+            Told::Missed => streams::MISSED,
+        });
+        return Ok(streams::respond(&rooms, events, place));
     }
-    let events = rooms.coordinator.subscribe(caller);
-    Ok(streamed_without_ids(&rooms, events, place))
+    let events = rooms.coordinator.subscribe(caller).map(|told| match told {
+        Told::Event(event) => streams::without_id(&text(&event)),
+        Told::Missed => streams::MISSED,
+    });
+    Ok(streams::respond(&rooms, events, place))
 }
 
 pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -126,44 +124,13 @@ async fn is_told(rooms: &Rooms, id: InstanceId, after: u64) -> Result<bool, Prob
     aside(move || coordinator.history(id, after, 1)).await.map(|records| records.is_empty())
 }
 
-fn streamed(
-    rooms: &Rooms,
-    events: impl Stream<Item = Event> + Send + 'static,
-    place: OwnedSemaphorePermit,
-) -> Response {
-    respond(rooms, events.map(|event| message(&event, true)), place)
-}
-
-fn streamed_without_ids(
-    rooms: &Rooms,
-    events: impl Stream<Item = Event> + Send + 'static,
-    place: OwnedSemaphorePermit,
-) -> Response {
-    respond(rooms, events.map(|event| message(&event, false)), place)
-}
-
-pub(super) fn respond(
-    rooms: &Rooms,
-    messages: impl Stream<Item = Message> + Send + 'static,
-    place: OwnedSemaphorePermit,
-) -> Response {
-    let stopping = rooms.stopping.clone();
-    let messages = messages.take_until(async move { stopping.cancelled().await }).map(move |message| {
-        let _held = &place; // The follower's place is free again when the stream is dropped.
-        Ok::<_, Infallible>(message)
-    });
-    Sse::new(messages).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
-}
-
-fn message(event: &Event, with_id: bool) -> Message {
-    let data = serde_json::to_string(event).expect("events have text keys and finite numbers");
-    let message = Message::default().data(data);
-    match event {
-        Event::Record { record, .. } if with_id => message.event("record").id(record.seq.to_string()),
-        Event::Record { .. } => message.event("record"),
-        Event::Progress { .. } => message.event("progress"),
-        Event::Log { .. } => message.event("log"),
-    }
+/// The text of an event, the same for all who follow.
+fn text(event: &Common<Event>) -> Bytes {
+    event.form(|event| match event {
+        Event::Record { record, .. } => streams::text("record", Some(record.seq), event),
+        Event::Progress { .. } => streams::text("progress", None, event),
+        Event::Log { .. } => streams::text("log", None, event),
+    })
 }
 
 #[cfg(test)]

@@ -237,6 +237,7 @@ pub(super) fn start_of(
                 created_by,
                 rerun_of,
                 asked,
+                note: None,
             };
             Ok(start)
         }
@@ -255,6 +256,7 @@ pub(super) fn start_of(
                 created_by,
                 rerun_of,
                 asked: Some(as_asked(workflow, given)),
+                note: None,
             })
         }
         _ => {

@@ -48,6 +48,7 @@ pub mod serve;
 pub mod services;
 mod shape;
 pub mod soda;
+pub mod streams;
 pub mod tags;
 pub mod tasks;
 pub mod template;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::sse::Event as Message;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -16,11 +15,12 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::caller::Caller;
-use super::events::{last_event_id, respond};
+use super::events::last_event_id;
 use super::extract::{IdempotencyKey, InJson, InPath, InQuery};
 use super::list::{self, List};
 use super::problem::{Fault, Kind, Problem};
 use super::rooms::{Rooms, aside};
+use super::streams;
 use crate::model::{Permission, Principal};
 use crate::notification::{Counts, EntityRef, Filter, New, Reader, Recipients, Severity, View};
 
@@ -245,11 +245,11 @@ pub async fn follow_notifications(
 ) -> Result<Response, Problem> {
     let (reader, after) = (who.reader(&caller)?, last_event_id(&headers)?);
     let place = rooms.follow()?;
-    let notifications = rooms.notifications_of(&caller.tenant)?.follow(reader, after).map(|notification| {
-        let data = serde_json::to_string(&notification).expect("a notification is text and numbers");
-        Message::default().event("notification").id(notification.number.to_string()).data(data)
-    });
-    Ok(respond(&rooms, notifications, place))
+    let notifications = rooms
+        .notifications_of(&caller.tenant)?
+        .follow(reader, after)
+        .map(|notification| streams::text("notification", Some(notification.number), &notification));
+    Ok(streams::respond(&rooms, notifications, place))
 }
 
 /// Marks notifications as read or unread, saved or not, for the user of the query.

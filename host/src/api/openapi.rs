@@ -98,7 +98,7 @@ fn described() -> (Router<Arc<Rooms>>, Document) {
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::get_connection, connections::put_connection, connections::delete_connection))
         .routes(routes!(secrets::list_secrets))
-        .routes(routes!(secrets::put_secret, secrets::delete_secret))
+        .routes(routes!(secrets::get_secret, secrets::put_secret, secrets::delete_secret))
         .routes(routes!(notifications::list_notifications, notifications::post_notification))
         .routes(routes!(notifications::count_notifications))
         .routes(routes!(notifications::follow_notifications))

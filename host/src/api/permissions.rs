@@ -99,6 +99,7 @@ pub const RULES: &[Rule] = &[
     rule("PUT", "/v1/connections/{name}", "put_connection", May(ManageTenant)),
     rule("DELETE", "/v1/connections/{name}", "delete_connection", May(ManageTenant)),
     rule("GET", "/v1/secrets", "list_secrets", May(ManageTenant)),
+    rule("GET", "/v1/secrets/{name}", "get_secret", May(ManageTenant)),
     rule("PUT", "/v1/secrets/{name}", "put_secret", May(ManageTenant)),
     rule("DELETE", "/v1/secrets/{name}", "delete_secret", May(ManageTenant)),
     rule("GET", "/v1/notifications", "list_notifications", May(Read)),

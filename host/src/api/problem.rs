@@ -103,6 +103,8 @@ pub enum Kind {
     WorkflowNotAtHand,
     /// A request with the same `Idempotency-Key` is under way.
     IdempotencyKeyInUse,
+    /// The answer to the first request with the same `Idempotency-Key` was lost.
+    IdempotencyAnswerLost,
     /// Somebody changed the same thing at the same time.
     Conflict,
     /// What `If-Match` or `If-None-Match` says does not hold.
@@ -143,7 +145,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::MalformedJson,
         Self::MalformedYaml,
         Self::BrokenBody,
@@ -183,6 +185,7 @@ impl Kind {
         Self::InstanceSuspended,
         Self::WorkflowNotAtHand,
         Self::IdempotencyKeyInUse,
+        Self::IdempotencyAnswerLost,
         Self::Conflict,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
@@ -262,6 +265,9 @@ impl Kind {
             Self::WorkflowNotAtHand => ("workflow-not-at-hand", 409, "The workflow is not at hand"),
             Self::IdempotencyKeyInUse => {
                 ("idempotency-key-in-use", 409, "A request with this idempotency key is under way")
+            }
+            Self::IdempotencyAnswerLost => {
+                ("idempotency-answer-lost", 409, "The answer under this idempotency key was lost")
             }
             Self::Conflict => ("conflict", 409, "It was changed at the same time"),
             Self::PreconditionFailed => ("precondition-failed", 412, "It is not in the state that the request names"),

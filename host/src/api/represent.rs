@@ -162,13 +162,14 @@ async fn done(front: &Front, operation: &Operation, request: Request, next: Next
     Ok(Response::from_parts(head, Body::from(bytes)))
 }
 
-/// Whether somebody else may be changing the same thing. Packs and instances have rules of their own for that.
+/// Whether somebody else may be changing the same thing. Packs and instances have rules of their own for that; what a
+/// request makes a change depend on is looked at there too.
 fn changes_a_resource(request: &Request) -> bool {
     let path = request.uri().path();
     let is_apart = path == "/v1/packs" || path.starts_with("/v1/instances") || path.starts_with("/v1/events");
     let makes_one = ["/v1/services", "/v1/schedules", "/v1/tokens"].contains(&path);
     match *request.method() {
-        Method::PUT | Method::PATCH | Method::DELETE => !is_apart,
+        Method::PUT | Method::PATCH | Method::DELETE => !is_apart || Conditions::of(request).is_some(),
         Method::POST => makes_one,
         _ => false,
     }
@@ -194,6 +195,10 @@ async fn changed(front: &Front, request: Request, next: Next) -> Result<Response
         conditions.hold(tag_of(front, &uri, caller.clone()).await?)?;
     }
     let mut response = next.run(request).await;
+    if method == Method::PUT && response.status() == StatusCode::CREATED {
+        let place = HeaderValue::from_str(uri.path()).unwrap_or(HeaderValue::from_static("/"));
+        response.headers_mut().entry(header::LOCATION).or_insert(place);
+    }
     let shows = matches!(response.status(), StatusCode::OK | StatusCode::CREATED) && method != Method::POST;
     if shows
         && can_be_read

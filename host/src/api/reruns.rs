@@ -179,6 +179,7 @@ pub(super) fn again(
         created_by: Some(caller.subject.clone()),
         rerun_of: Some(summary.id),
         asked: Some(stands_for),
+        note: None,
     };
     match service {
         Some(service) => {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::{Entrance, Gate};
+use crate::door::patience::Patient;
 use crate::door::{Accepted, Doors, Figures, Listener, Stream};
 
 /// File descriptors that are left to the store and to outgoing connections.
@@ -28,6 +29,10 @@ const CONNECTIONS_FOR_REQUESTS: usize = 1_000;
 /// How long a request's head may take, and how long a kept connection may be idle before it. Longer than the time that
 /// common clients keep a pooled connection unused would be kinder to them; shorter is kinder to us.
 const HEAD_SECONDS_MAX: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of what is sent to it: longer than a network is away that comes back, and a follower
+/// who stopped reading does not keep events in memory for longer.
+const READ_SECONDS_MAX: Duration = Duration::from_secs(60);
 
 /// A connection's read buffer, bytes; also the bound of a request's head.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -125,7 +130,9 @@ async fn converse(stream: Box<dyn Stream>, entrance: Entrance, stopping: Cancell
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_SECONDS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), entrance);
+        // Who ends her writing after a whole request still reads: she gets the answer. Who is gone is found out by writing.
+        .half_close(true)
+        .serve_connection(TokioIo::new(Patient::new(stream, READ_SECONDS_MAX)), entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

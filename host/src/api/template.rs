@@ -32,13 +32,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for InTemplate<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let headers = request.headers();
         let allowed = ["application/json", "application/merge-patch+json", YAML[0], YAML[1], YAML[2], YAML[3]];
-        require_media_type(headers, &allowed)?;
-        let as_json = is_json(headers);
-        let bytes = read(request.into_body(), JSON_BYTES_MAX, DEADLINE).await?;
-        if as_json { parse(&bytes).map(Self) } else { from_yaml(&bytes).map(Self) }
+        require_media_type(request.headers(), &allowed)?;
+        let (head, body) = request.into_parts();
+        let bytes = read(body, JSON_BYTES_MAX, DEADLINE).await?;
+        any(&head.headers, &bytes).map(Self)
     }
+}
+
+/// Reads a body in JSON where its headers say so, else in YAML.
+///
+/// # Errors
+/// It is neither, or has another shape.
+pub fn any<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, Problem> {
+    if is_json(headers) { parse(bytes) } else { from_yaml(bytes) }
 }
 
 /// A JSON body that may be left out.

@@ -77,7 +77,8 @@ pub async fn get_tenant(
     Ok(Json(found.ok_or(IdentityError::UnknownTenant(name))?.into()))
 }
 
-/// Makes a tenant, or replaces what is said about it. A disabled one keeps everything and lets nobody in.
+/// Makes a tenant, or replaces what is said about it. A disabled one keeps everything and lets nobody in: its
+/// schedules do not fire, nothing new is started in it, and what runs goes on.
 #[utoipa::path(put, path = "/v1/tenants/{name}", tag = "people",
     params(("name" = String, Path, description = "The tenant's name.")),
     request_body(content = NewTenant, example = json!({"description": "The Acme department"})),

@@ -33,6 +33,12 @@ pub(super) enum Command {
     /// List the names of the stored secrets.
     #[command(after_help = "Example: orchctl secret list")]
     List(Listing),
+    /// Show that there is a secret, and which version of it; its value is never shown.
+    #[command(after_help = "Example: orchctl secret show jira-token")]
+    Show {
+        /// Its name.
+        name: String,
+    },
     /// Remove a secret.
     #[command(after_help = "Example: orchctl secret delete jira-token")]
     Delete {
@@ -42,6 +48,8 @@ pub(super) enum Command {
 }
 
 const LIST: &[Column] = &[("NAME", &["/name", ""])];
+
+const SHOW: &[Column] = &[("Name", &["/name"]), ("Version", &["/version"])];
 
 impl Command {
     pub(super) async fn execute(&self, context: &Context) -> Result<(), Error> {
@@ -64,6 +72,7 @@ impl Command {
                 let list = client.all(&["secrets"], &[], Page::WHOLE).await?;
                 context.output.list(&listing.apply(list)?, LIST)
             }
+            Self::Show { name } => context.output.thing(&client.get(&["secrets", name], &[]).await?, SHOW),
             Self::Delete { name } => {
                 client.delete(&["secrets", name], &[]).await?;
                 context.output.said(&format!("secret `{name}` is removed"), &json!({ "name": name }))

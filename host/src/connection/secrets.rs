@@ -54,6 +54,18 @@ struct Sealed {
     nonce: String,
     /// Ciphertext and tag, hexadecimal.
     sealed: String,
+    /// Another one for each value that was stored; absent in rows of before there were versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+}
+
+/// What is told of a secret: never its value, nor anything made of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretView {
+    /// Its name.
+    pub name: SecretName,
+    /// Another one, by chance, for each value that was stored.
+    pub version: Option<String>,
 }
 
 /// Why a secret cannot be stored or read.
@@ -115,8 +127,10 @@ impl Secrets {
         if value.len() > SECRET_BYTES_MAX {
             return Err(SecretError::TooLong { bytes: value.len() });
         }
-        let mut nonce = [0; 24];
-        SystemRandom::new().fill(&mut nonce).expect("the kernel's generator does not fail after start-up");
+        let (mut nonce, mut version) = ([0; 24], [0; 8]);
+        for bytes in [&mut nonce[..], &mut version[..]] {
+            SystemRandom::new().fill(bytes).expect("the kernel's generator does not fail after start-up");
+        }
         let aad = associated(&self.tenant, name);
         let sealed = self
             .inner()
@@ -125,24 +139,36 @@ impl Secrets {
             .expect("the value is far below the cipher's limit");
         let key = keys::secret(&self.tenant, name);
         let made = self.inner().journal.get(&key)?.is_none();
-        let value = row::encode(&Sealed { nonce: hex::encode(nonce), sealed: hex::encode(sealed) });
+        let version = Some(hex::encode(version));
+        let value = row::encode(&Sealed { nonce: hex::encode(nonce), sealed: hex::encode(sealed), version });
         self.inner().journal.commit(Batch::default().put(key, value)).await.map_err(SecretError::Store)?;
         Ok(made)
     }
 
-    /// The names, in order.
+    /// What is told of all, in order of their names.
     ///
     /// # Errors
     /// The store failed.
-    pub fn list(&self) -> Result<Vec<SecretName>, SecretError> {
+    pub fn list(&self) -> Result<Vec<SecretView>, SecretError> {
         let rows = self.inner().journal.scan(Scan::prefix(keys::secrets(&self.tenant), LISTED_MAX))?;
         rows.iter()
-            .map(|row| {
-                keys::owner_and_name(&row.key)
-                    .and_then(|(_, name)| SecretName::parse(name).ok())
-                    .ok_or_else(|| StoreError("read a secret's name: it is not a name".to_owned()).into())
+            .map(|stored| {
+                let name = keys::owner_and_name(&stored.key).and_then(|(_, name)| SecretName::parse(name).ok());
+                let name = name.ok_or_else(|| StoreError("read a secret's name: it is not a name".to_owned()))?;
+                let Sealed { version, .. } = row::decode(&stored.value)?;
+                Ok(SecretView { name, version })
             })
             .collect()
+    }
+
+    /// What is told of one.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn get(&self, name: &SecretName) -> Result<Option<SecretView>, SecretError> {
+        let Some(value) = self.inner().journal.get(&keys::secret(&self.tenant, name))? else { return Ok(None) };
+        let Sealed { version, .. } = row::decode(&value)?;
+        Ok(Some(SecretView { name: name.clone(), version }))
     }
 
     /// Removes a secret; whether there was one. Durable on return.
@@ -263,6 +289,33 @@ mod tests {
         whole(directory, journal).of(&TenantName::standard())
     }
 
+    fn names(secrets: &Secrets) -> Vec<SecretName> {
+        secrets.list().unwrap().into_iter().map(|secret| secret.name).collect()
+    }
+
+    #[tokio::test]
+    async fn each_value_that_is_stored_has_a_version_that_tells_nothing_of_it() {
+        let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
+        let store = store(&directory, &journal);
+        let mut versions = Vec::new();
+        for _ in 0..3 {
+            store.put(&name("jira"), b"the same value").await.unwrap();
+            let shown = store.get(&name("jira")).unwrap().unwrap();
+            assert_eq!(store.list().unwrap(), [shown.clone()]);
+            versions.push(shown.version.unwrap());
+            store.delete(&name("jira")).await.unwrap();
+        }
+        versions.dedup();
+        assert_eq!(versions.len(), 3, "the same value stored again has another version: {versions:?}");
+        assert_eq!(store.get(&name("jira")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_secret_of_before_there_were_versions_is_still_read() {
+        let stored: Sealed = row::decode(&[&[1][..], br#"{"nonce":"00","sealed":"ff"}"#].concat()).unwrap();
+        assert_eq!((stored.nonce.as_str(), stored.version), ("00", None));
+    }
+
     #[tokio::test]
     async fn a_secret_comes_back_after_a_restart_and_is_not_in_the_journal() {
         let (directory, journal) = (tempfile::tempdir().unwrap(), Arc::new(MemoryJournal::new()));
@@ -273,7 +326,7 @@ mod tests {
         let stored = journal.get(&keys::secret(&TenantName::standard(), &name("jira"))).unwrap().unwrap();
         let text = String::from_utf8(stored.to_vec()).unwrap();
         assert!(!text.contains("hunter2") && !text.contains(&hex::encode(b"hunter2")));
-        assert_eq!(store.list().unwrap(), [name("jira")]);
+        assert_eq!(names(&store), [name("jira")]);
         assert!(store.delete(&name("jira")).await.unwrap());
         assert!(!store.delete(&name("jira")).await.unwrap());
         assert!(store.reveal(&name("jira")).unwrap().is_none());
@@ -301,7 +354,7 @@ mod tests {
             assert!(secrets.put(&name("a"), value).await.unwrap(), "it is new in this tenant");
         }
         red.put(&name("b"), b"3").await.unwrap();
-        assert_eq!((default.list().unwrap(), red.list().unwrap()), (vec![name("a")], vec![name("a"), name("b")]));
+        assert_eq!((names(&default), names(&red)), (vec![name("a")], vec![name("a"), name("b")]));
         assert!(blue.list().unwrap().is_empty() && blue.reveal(&name("a")).unwrap().is_none());
         assert_eq!(default.reveal(&name("a")).unwrap().unwrap().as_slice(), b"1");
         assert!(!blue.delete(&name("a")).await.unwrap() && !default.delete(&name("b")).await.unwrap());

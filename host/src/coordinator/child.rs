@@ -171,6 +171,7 @@ async fn begin(shared: &Arc<Shared>, observer: &Observer, call: &Call) -> Result
         created_by,
         rerun_of: None,
         asked: None,
+        note: None,
     };
     let parent = Parent { instance: live.id, task: observer.reference.clone(), detached: call.detached };
     start::start_child(shared, start, key, parent).await.map_err(not_started)

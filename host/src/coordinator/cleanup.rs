@@ -43,6 +43,7 @@ pub(super) async fn before_cancelling(shared: &Arc<Shared>, id: InstanceId) -> R
         created_by: summary.created_by,
         rerun_of: None,
         asked: None,
+        note: None,
     };
     match begin_with(shared, id, plain, &known).await {
         Ok(()) => Ok(()),

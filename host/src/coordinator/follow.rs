@@ -2,21 +2,26 @@
 //! records come from the journal whenever the broadcast leaves a gap.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::view::Event;
-use super::{Owned, Shared, store};
+use super::{Common, Owned, Shared, Told, store};
 use crate::journal::StoreError;
-use crate::machine::record::Record;
+use crate::machine::record::{Record, Stamped};
 use crate::model::{InstanceId, Principal};
 
-/// So many records are read ahead of a follower.
+/// So many records are read ahead of a follower, at most.
 const READ_AHEAD: usize = 256;
 
-pub(super) fn subscribe(shared: &Arc<Shared>, who: Arc<Principal>) -> impl Stream<Item = Event> + Send + use<> {
+/// No more are read ahead once what was read is so large, bytes: a follower that reads slowly holds no more than this and
+/// one record.
+const READ_AHEAD_BYTES: usize = 256 << 10;
+
+pub(super) fn subscribe(shared: &Arc<Shared>, who: Arc<Principal>) -> impl Stream<Item = Told<Event>> + Send + use<> {
     let events = shared.events.subscribe();
     let stop = shared.stop.clone();
     stream::unfold((events, stop, who), |(mut events, stop, who)| async move {
@@ -25,9 +30,10 @@ pub(super) fn subscribe(shared: &Arc<Shared>, who: Arc<Principal>) -> impl Strea
                 biased;
                 event = events.recv() => match event {
                     Ok(event) if event.whose.is_seen_by(&who) => {
-                        return Some((event.told.clone(), (events, stop, who)));
+                        return Some((Told::Event(event.told.clone()), (events, stop, who)));
                     }
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => return Some((Told::Missed, (events, stop, who))),
                     Err(RecvError::Closed) => return None,
                 },
                 () = stop.cancelled() => return None,
@@ -36,7 +42,11 @@ pub(super) fn subscribe(shared: &Arc<Shared>, who: Arc<Principal>) -> impl Strea
     })
 }
 
-pub(super) fn follow(shared: &Arc<Shared>, id: InstanceId, after: u64) -> impl Stream<Item = Event> + Send + use<> {
+pub(super) fn follow(
+    shared: &Arc<Shared>,
+    id: InstanceId,
+    after: u64,
+) -> impl Stream<Item = Arc<Common<Event>>> + Send + use<> {
     // Subscribed before the journal is read, so that nothing falls in between.
     let events = shared.events.subscribe();
     let follower =
@@ -47,18 +57,18 @@ pub(super) fn follow(shared: &Arc<Shared>, id: InstanceId, after: u64) -> impl S
 struct Follower {
     shared: Arc<Shared>,
     id: InstanceId,
-    events: Receiver<Arc<Owned<Event>>>,
+    events: Receiver<Arc<Owned<Arc<Common<Event>>>>>,
     /// The last record told.
     told: u64,
     /// Read from the journal and not yet told.
-    ahead: VecDeque<Event>,
+    ahead: VecDeque<Arc<Common<Event>>>,
     /// Whether the journal may have more than was told.
     behind: bool,
     over: bool,
 }
 
 impl Follower {
-    async fn next(&mut self) -> Option<Event> {
+    async fn next(&mut self) -> Option<Arc<Common<Event>>> {
         loop {
             if self.over {
                 return None;
@@ -88,8 +98,8 @@ impl Follower {
         }
     }
 
-    fn tell(&mut self, event: Event) -> Event {
-        if let Event::Record { record, .. } = &event {
+    fn tell(&mut self, event: Arc<Common<Event>>) -> Arc<Common<Event>> {
+        if let Event::Record { record, .. } = &**event {
             self.told = record.seq;
             // It may have been reopened: then there is more to come, from the journal or from its new owner.
             let reopened = !self.ahead.is_empty() || self.behind || self.shared.live(self.id).is_some();
@@ -102,12 +112,36 @@ impl Follower {
         // Asked before the journal: whatever the last owner wrote is then in what is read.
         let owned = self.shared.live(self.id).is_some();
         let (instance, ahead) = (self.id, &mut self.ahead);
+        let (mut bytes, mut is_full) = (0, false);
         store::records(&*self.shared.journal, instance, self.told, |record| -> Result<bool, StoreError> {
-            ahead.push_back(Event::Record { instance, record });
-            Ok(ahead.len() < READ_AHEAD)
+            bytes += size_of(&record)?;
+            ahead.push_back(Common::new(Event::Record { instance, record }));
+            is_full = ahead.len() >= READ_AHEAD || bytes >= READ_AHEAD_BYTES;
+            Ok(!is_full)
         })?;
-        self.behind = self.ahead.len() == READ_AHEAD;
+        self.behind = is_full;
         self.over = !owned && self.ahead.is_empty();
+        Ok(())
+    }
+}
+
+/// How large a record is when it is written.
+fn size_of(record: &Stamped) -> Result<usize, StoreError> {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, record).map_err(|error| StoreError(format!("measure a record: {error}")))?;
+    Ok(counted.0)
+}
+
+/// Counts what is written to it.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

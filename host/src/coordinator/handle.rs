@@ -14,7 +14,7 @@ use super::events::{self, Accepted, EventError};
 use super::live::{Live, Message};
 use super::start::{self, Start, StartError, Started};
 use super::view::{Event, InstanceFilter, InstanceSummary, LogLine, Page, Status, TaskView};
-use super::{Shared, child, cleanup, follow, index, listing, locked, query, recovery, reopen, store};
+use super::{Common, Shared, Told, child, cleanup, follow, index, listing, locked, query, recovery, reopen, store};
 use crate::definition::graph::Program;
 use crate::journal::{self, Batch, Scan, StoreError, keys};
 use crate::machine::next::Event as Happened;
@@ -342,9 +342,9 @@ impl Handle {
         self.instance(id)
     }
 
-    /// What happens from now on, to all instances that somebody sees. A follower that falls behind misses events; use
-    /// [`Self::follow`] where none may be missed.
-    pub fn subscribe(&self, who: Arc<Principal>) -> impl Stream<Item = Event> + Send + use<> {
+    /// What happens from now on, to all instances that somebody sees. A follower that falls behind misses events and is
+    /// told so; use [`Self::follow`] where none may be missed.
+    pub fn subscribe(&self, who: Arc<Principal>) -> impl Stream<Item = Told<Event>> + Send + use<> {
         follow::subscribe(&self.0, who)
     }
 
@@ -357,15 +357,17 @@ impl Handle {
     }
 
     /// What the instances that somebody sees emit and what happens to them, as CloudEvents, from now on. A follower that
-    /// falls behind misses some.
-    pub fn cloud_events(&self, who: Arc<Principal>) -> impl Stream<Item = Arc<Json>> + Send + use<> {
+    /// falls behind misses some and is told so.
+    pub fn cloud_events(&self, who: Arc<Principal>) -> impl Stream<Item = Told<Arc<Json>>> + Send + use<> {
         let (events, stop) = (self.0.mail.subscribe(), self.0.stop.clone());
         let events = stream::unfold((events, who), async |(mut events, who)| {
             loop {
                 match events.recv().await {
-                    Ok(event) if event.whose.is_seen_by(&who) => return Some((event.told.clone(), (events, who))),
+                    Ok(event) if event.whose.is_seen_by(&who) => {
+                        return Some((Told::Event(event.told.clone()), (events, who)));
+                    }
                     Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Lagged(_)) => return Some((Told::Missed, (events, who))),
                     Err(RecvError::Closed) => return None,
                 }
             }
@@ -382,7 +384,7 @@ impl Handle {
         &self,
         id: InstanceId,
         after: u64,
-    ) -> Result<impl Stream<Item = Event> + Send + use<>, InstanceError> {
+    ) -> Result<impl Stream<Item = Arc<Common<Event>>> + Send + use<>, InstanceError> {
         self.instance(id)?;
         Ok(follow::follow(&self.0, id, after))
     }

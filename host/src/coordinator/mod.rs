@@ -12,6 +12,7 @@
 mod attempt;
 mod child;
 mod cleanup;
+mod common;
 mod ends;
 pub mod events;
 mod fold;
@@ -37,7 +38,7 @@ mod store;
 mod tests;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -49,8 +50,9 @@ use crate::clock::Clock;
 use crate::definition::evaluate::Evaluate;
 use crate::journal::{Journal, StoreError};
 use crate::machine::Moment;
-use crate::model::InstanceId;
+use crate::model::{InstanceId, TenantName};
 
+pub use common::{Common, Told};
 pub use ends::EndCounts;
 pub use events::{Accepted, EventError, EventSettings};
 pub use handle::{Counters, Handle, InstanceError};
@@ -93,6 +95,16 @@ pub struct Parts {
     pub attempts_max: usize,
     /// How events are kept and where they go.
     pub events: EventSettings,
+    /// The tenants that are disabled: nothing new is started in them, and what runs goes on.
+    pub closed: Closed,
+}
+
+/// Which tenants are disabled, as they are at each moment.
+pub type Closed = watch::Receiver<BTreeSet<TenantName>>;
+
+/// No tenant, ever.
+pub fn none_closed() -> Closed {
+    watch::Sender::default().subscribe()
 }
 
 /// The engine of all instances of one journal.
@@ -129,7 +141,7 @@ struct Shared {
     /// Fair: attempts get their turn in the order in which they asked.
     permits: Arc<Semaphore>,
     attempts_max: usize,
-    events: broadcast::Sender<Arc<Owned<view::Event>>>,
+    events: broadcast::Sender<Arc<Owned<Arc<Common<view::Event>>>>>,
     /// The inbox and the outbox.
     mail: Arc<Events>,
     /// A std mutex, as for the other maps: it is held for a look or an insertion, never across an await.
@@ -145,6 +157,7 @@ struct Shared {
     failed: OnceLock<StoreError>,
     /// What is awaited of other instances; see `child`.
     children: child::Children,
+    closed: Closed,
     /// Which schedules are due, and which are switched off.
     agenda: schedule::Agenda,
     started: AtomicU64,
@@ -173,10 +186,15 @@ impl Shared {
             tasks: TaskTracker::new(),
             failed: OnceLock::new(),
             children: child::Children::default(),
+            closed: parts.closed,
             agenda: schedule::Agenda::default(),
             started: AtomicU64::new(0),
             ends: ends::Ends::default(),
         }
+    }
+
+    fn is_closed(&self, tenant: &TenantName) -> bool {
+        self.closed.borrow().contains(tenant)
     }
 
     fn moment(&self) -> Moment {
@@ -209,7 +227,7 @@ impl Shared {
     fn publish(&self, whose: &Arc<Ownership>, event: impl FnOnce() -> view::Event) {
         if self.events.receiver_count() > 0 {
             // Fails only where the last follower has just gone.
-            let _ = self.events.send(Arc::new(Owned { whose: whose.clone(), told: event() }));
+            let _ = self.events.send(Arc::new(Owned { whose: whose.clone(), told: Common::new(event()) }));
         }
     }
 }

@@ -253,6 +253,7 @@ mod tests {
             random: Box::new(|| 0.5),
             attempts_max: 8,
             events: Default::default(),
+            closed: crate::coordinator::none_closed(),
         })
         .await
         .unwrap();
@@ -272,6 +273,7 @@ mod tests {
             created_by,
             rerun_of: None,
             asked: None,
+            note: None,
         };
         let id = handle.start(start).await.unwrap().summary.id;
         let summary = handle.wait(id, SignedDuration::from_secs(60)).await.unwrap();

@@ -18,6 +18,7 @@ use crate::machine::next::{self, Event};
 use crate::machine::record::{Created, Parent, Record, Stamped};
 use crate::machine::state::State;
 use crate::model::{InstanceId, Json, PackName, ServiceName, TenantName, WorkflowName};
+use crate::note::InstanceNote;
 
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,8 @@ pub struct Start {
     /// The input as it was asked for, where `input` was completed since: what an idempotency key stands for does not
     /// change with what it is completed by.
     pub asked: Option<Json>,
+    /// What is noted on it from its first moment.
+    pub note: Option<InstanceNote>,
 }
 
 /// An instance that was started, by this call or by an earlier one with the same key.
@@ -102,6 +105,7 @@ struct Key {
 
 /// Starts an instance, or finds the one that its key has started.
 pub(super) async fn start(shared: &Arc<Shared>, start: Start) -> Result<Started, StartError> {
+    check_open(shared, &start.tenant)?;
     let start = Start { input: given(start.input), ..start };
     let key = start.idempotency_key.as_deref().map(|key| Key::of(key, &start));
     started(shared, start, key, None).await
@@ -109,9 +113,20 @@ pub(super) async fn start(shared: &Arc<Shared>, start: Start) -> Result<Started,
 
 /// Starts an instance that follows another one, or finds the one that its key has started.
 pub(super) async fn start_after(shared: &Arc<Shared>, start: Start, parent: Parent) -> Result<Started, StartError> {
+    check_open(shared, &start.tenant)?;
     let start = Start { input: given(start.input), ..start };
     let key = start.idempotency_key.as_deref().map(|key| Key::of(key, &start).after(&parent));
     started(shared, start, key, Some(parent)).await
+}
+
+/// Refuses what is new in a disabled tenant. What runs there goes on, with its children and clean-ups.
+fn check_open(shared: &Shared, tenant: &TenantName) -> Result<(), StartError> {
+    match shared.is_closed(tenant) {
+        true => {
+            Err(StartError::Unusable(format!("the tenant `{tenant}` is disabled; enable it to start anything in it")))
+        }
+        false => Ok(()),
+    }
 }
 
 /// Starts a child, or finds the one that this call's key has started.
@@ -178,7 +193,7 @@ async fn started(
         created_by: start.created_by,
         rerun_of: start.rerun_of,
     };
-    let birth = Birth::new(shared, created, program);
+    let birth = Birth { note: start.note, ..Birth::new(shared, created, program) };
     birth.commit(shared, key).await
 }
 
@@ -188,6 +203,7 @@ struct Birth {
     summary: InstanceSummary,
     state: State,
     records: Vec<Stamped>,
+    note: Option<InstanceNote>,
 }
 
 impl Birth {
@@ -200,7 +216,7 @@ impl Birth {
         state.apply(&program, &first).expect("every history begins with its creation");
         let mut records = vec![first];
         records.extend(next::advance(&program, &mut state, [Event::Start], moment, &*shared.evaluator));
-        Self { program, summary, state, records }
+        Self { program, summary, state, records, note: None }
     }
 
     async fn commit(mut self, shared: &Arc<Shared>, key: Option<Key>) -> Result<Started, StartError> {
@@ -242,6 +258,9 @@ impl Birth {
             let start = StartRow { instance: id, request: key.request.clone() };
             let place = keys::start(&key.hash);
             batch = batch.expect(Expectation::Absent(place.clone())).put(place, row::encode(&start));
+        }
+        if let Some(note) = &self.note {
+            batch = batch.put(keys::instance_note(id), row::encode(note));
         }
         match store::end_in(&self.records) {
             Some((end, at)) => store::end_summary(summary, end, at),

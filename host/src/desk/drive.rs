@@ -19,7 +19,7 @@ use crate::clock::Clock as _;
 use crate::coordinator::events::cloud_event::CloudEvent;
 use crate::coordinator::view::{Event, InstanceFilter, InstanceSummary, Status};
 use crate::coordinator::{
-    ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Perform, Programs, Start, StartError,
+    ATTEMPTS_MAX_DEFAULT, Coordinator, EventSettings, Handle, Parts, Perform, Programs, Start, StartError, none_closed,
 };
 use crate::definition::evaluate::Evaluate;
 use crate::definition::graph::Program;
@@ -260,6 +260,7 @@ fn parts(work: &Work, journal: &Arc<dyn Journal>, clock: &DeskClock, idle: &Arc<
         },
         attempts_max: ATTEMPTS_MAX_DEFAULT,
         events: EventSettings { window: KEPT, dedup: KEPT, ..EventSettings::default() },
+        closed: none_closed(),
     }
 }
 
@@ -307,14 +308,13 @@ impl Run<'_> {
         loop {
             tokio::select! {
                 biased;
-                event = records.next() => match event {
-                    None => return None,
-                    Some(Event::Record { record, .. }) => {
+                event = records.next() => {
+                    let event = event?;
+                    if let Event::Record { record, .. } = &**event {
                         (made, jumps) = (made + 1, 0);
                         self.cancel_at(&record.record).await;
                     }
-                    Some(_) => {}
-                },
+                }
                 () = idle.rest() => match self.rested().await {
                     Ok(()) => jumps += 1,
                     Err(reason) => return Some(reason),

@@ -156,6 +156,7 @@ pub async fn run(plan: Plan) -> Result<Outcome, Vec<Diagnostic>> {
         created_by: None,
         rerun_of: None,
         asked: None,
+        note: None,
     };
     let work = drive::Work {
         start,

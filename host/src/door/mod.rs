@@ -4,6 +4,7 @@
 pub mod certificate;
 pub mod figures;
 pub mod listener;
+pub mod patience;
 pub mod renewal;
 pub mod service_manager;
 pub mod tls;

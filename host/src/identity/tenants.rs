@@ -1,12 +1,12 @@
 //! The tenants: who shares instances, connections, secrets, services and people. `default` always exists. All of them are
 //! in memory, because every request asks for one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{IdentityError, invalid};
 use crate::clock::Clock;
@@ -41,6 +41,8 @@ pub struct Tenants {
     all: RwLock<BTreeMap<TenantName, Tenant>>,
     /// Held over a change.
     changing: Mutex<()>,
+    /// Those that are disabled.
+    closed: watch::Sender<BTreeSet<TenantName>>,
 }
 
 impl Tenants {
@@ -55,7 +57,14 @@ impl Tenants {
             enabled: true,
             created_at: Timestamp::UNIX_EPOCH,
         });
-        Ok(Self { journal, clock, all: RwLock::new(all), changing: Mutex::default() })
+        let closed = all.values().filter(|tenant| !tenant.enabled).map(|tenant| tenant.name.clone()).collect();
+        let closed = watch::Sender::new(closed);
+        Ok(Self { journal, clock, all: RwLock::new(all), changing: Mutex::default(), closed })
+    }
+
+    /// Those that are disabled, as they are at each moment.
+    pub fn closed(&self) -> watch::Receiver<BTreeSet<TenantName>> {
+        self.closed.subscribe()
     }
 
     /// All, by name.
@@ -102,7 +111,8 @@ impl Tenants {
         let tenant = Tenant { name: name.clone(), description, enabled, created_at };
         let batch = Batch::default().put(keys::tenant(&name), row::encode(&tenant));
         self.journal.commit(batch).await.map_err(IdentityError::Store)?;
-        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, tenant.clone());
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), tenant.clone());
+        self.closed.send_if_modified(|closed| if enabled { closed.remove(&name) } else { closed.insert(name) });
         Ok((tenant, earlier.is_none()))
     }
 
@@ -120,6 +130,7 @@ impl Tenants {
         }
         self.journal.commit(Batch::default().delete(keys::tenant(name))).await.map_err(IdentityError::Store)?;
         self.all.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.closed.send_if_modified(|closed| closed.remove(name));
         Ok(())
     }
 }
@@ -146,6 +157,8 @@ mod tests {
         let again = open();
         assert_eq!(again.list(), tenants.list());
         assert_eq!(again.is_enabled(&name("acme")), Some(false));
+        assert_eq!((*tenants.closed().borrow()).clone(), BTreeSet::from([name("acme")]));
+        assert!(again.closed().borrow().contains(&name("acme")));
         assert_eq!(again.get(&name("acme")).unwrap().created_at, changed.created_at);
         again.delete(&name("acme")).await.unwrap();
         assert_eq!(open().get(&name("acme")), None);

@@ -5,6 +5,7 @@ pub mod keys;
 pub mod row;
 
 pub mod memory;
+pub mod riding;
 pub mod scoped;
 pub mod sled;
 

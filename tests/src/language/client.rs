@@ -129,6 +129,7 @@ impl Client {
             created_by: None,
             rerun_of: None,
             asked: None,
+            note: None,
         })
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use orchestrator_host::clock::Clock as _;
 use orchestrator_host::coordinator::perform::{Attempt, Finding, Observe};
 use orchestrator_host::coordinator::{
-    Coordinator, EventSettings, Parts, Perform, ProgramError, Programs, Resolved, Scheduled,
+    Coordinator, EventSettings, Parts, Perform, ProgramError, Programs, Resolved, Scheduled, none_closed,
 };
 use orchestrator_host::definition::evaluate::Evaluate;
 use orchestrator_host::definition::graph::{NodeKind, Program};
@@ -197,6 +197,7 @@ pub async fn life(
         random: Box::new(move || chance),
         attempts_max: 64,
         events: EventSettings { sinks: beyond.client.sinks(), ..EventSettings::default() },
+        closed: none_closed(),
     })
     .await?;
     let stage = client::Stage { prepared, handle: handle.clone(), clock, activity, journal, now: &mut beyond.now };

@@ -174,11 +174,17 @@ impl Completing<'_> {
             let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" });
             self.parameter("Idempotency-Key", "header", text, schema, "order-2026-01-01-7");
             self.problem("idempotency-key-in-use", "the first request under this key has not been answered yet");
+            let lost = "the server ended before it answered the first request under this key";
+            self.problem("idempotency-answer-lost", lost);
         }
         self.problem("idempotency-key-reused", "the key belongs to another request");
     }
 
     fn conditional(&mut self) {
+        if let Some(made) = self.operation["responses"].get_mut("201").filter(|_| self.method == "put") {
+            let place = json!({ "description": "The path of what was made.", "schema": { "type": "string" } });
+            made["headers"]["Location"] = place;
+        }
         let state = "Change it only where it still has this `ETag`.";
         self.parameter("If-Match", "header", state, json!({ "type": "string" }), Value::Null);
         let absent = "`*`: make it only where there is none yet.";

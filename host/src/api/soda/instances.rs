@@ -80,14 +80,14 @@ pub async fn run_instance(
         input: Json::Object(input),
         ..NewInstance::default()
     };
-    let summary = started(&rooms, start_of(&rooms, &here.principal, asked, key), names).await?;
     let note = InstanceNote {
         description: text_of(&said, "description"),
         user_id: text_of(&said, "user_id"),
         service_id: Some(wanted.offer.id()),
         ..InstanceNote::default()
     };
-    rooms.coordinator.notes().put(summary.id, &note).await.map_err(Problem::store)?;
+    let start = start_of(&rooms, &here.principal, asked, key).map(|start| Start { note: Some(note), ..start });
+    let summary = started(&rooms, start, names).await?;
     let mut shown = show(&rooms, &here, &summary, &mut Services::default())?;
     shown["ignored"] = json!(ignored);
     Ok(Body(shown))

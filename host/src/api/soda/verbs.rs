@@ -16,8 +16,8 @@ use crate::api::extract::IdempotencyKey;
 use crate::api::problem::Problem;
 use crate::api::reruns::{self, NewRun};
 use crate::api::rooms::Rooms;
-use crate::coordinator::InstanceError;
 use crate::coordinator::view::InstanceSummary;
+use crate::coordinator::{InstanceError, Start};
 use crate::model::{Json, Permission};
 
 /// Cancels an instance.
@@ -109,11 +109,10 @@ pub async fn rerun_instance(
     let mut note = rooms.coordinator.notes().get(before.id).map_err(Problem::store)?;
     let asked = NewRun::with(changed(&rooms, &before, &said, names), text_of(&said, "name"));
     let id = before.id;
+    (note.name, note.updated_at) = (None, None);
     let start = reruns::again(&rooms, &here.principal, before, asked, key);
+    let start = start.map(|start| Start { note: Some(note), ..start });
     let summary = started(&rooms, start, names).await?;
-    note.name = None;
-    note.updated_at = None;
-    rooms.coordinator.notes().put(summary.id, &note).await.map_err(Problem::store)?;
     let mut shown = show(&rooms, &here, &summary, &mut Services::default())?;
     shown["rerun_of"] = id.to_string().into();
     Ok(Body(shown))

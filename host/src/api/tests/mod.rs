@@ -1,12 +1,15 @@
 //! The routes over real rooms: a journal in memory, an empty catalog, and a script in the place of guests.
 
+mod conditional;
 mod diagrams;
 mod documented;
 mod follow_ups;
 mod following;
+mod front;
 mod hostile;
 mod instances;
 mod isolation;
+mod keys;
 mod layers;
 mod monitoring;
 mod notifications;
@@ -21,6 +24,7 @@ mod stored;
 mod tenants;
 mod webhooks;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -32,6 +36,7 @@ use serde_json::json;
 use tower::ServiceExt;
 
 use super::edge::Hosts;
+use super::front::Settings;
 use super::replays::Replays;
 use super::rooms::Rooms;
 use crate::clock::SystemClock;
@@ -46,9 +51,10 @@ use crate::identity::settings::IdentitySettings;
 use crate::identity::{Identity, IdentityKeys};
 use crate::journal::Journal;
 use crate::journal::memory::MemoryJournal;
+use crate::journal::riding::Riding;
 use crate::machine::record::Created;
 use crate::machine::testing::{Plain, program};
-use crate::model::{Failure, Json, PackName, ServiceName, Success, TenantName, WorkflowName};
+use crate::model::{Failure, Json, PackName, Problem, Reaction, ServiceName, Success, TenantName, WorkflowName};
 use crate::notification::AllNotifications;
 use crate::pack::Catalog;
 use crate::sandbox::{Sandbox, SandboxConfig};
@@ -59,7 +65,7 @@ struct Server {
     router: Router,
     journal: Arc<dyn Journal>,
     rooms: Arc<Rooms>,
-    _directory: tempfile::TempDir,
+    _directory: Arc<tempfile::TempDir>,
 }
 
 /// An answer, read whole.
@@ -76,17 +82,37 @@ impl Server {
     }
 
     /// A server that knows people in this way.
-    async fn with(settings: IdentitySettings) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    async fn with(identity: IdentitySettings) -> Self {
+        Self::open(Arc::new(MemoryJournal::new()), folder(), identity, Hosts::LoopbackAnd(Vec::new()).into()).await
+    }
+
+    /// A server that is set up in this way and authenticates nobody.
+    async fn behind(settings: Settings) -> Self {
+        Self::open(Arc::new(MemoryJournal::new()), folder(), IdentitySettings::default(), settings).await
+    }
+
+    /// A server over rows and files that were there before.
+    async fn over(journal: Arc<dyn Journal>, directory: Arc<tempfile::TempDir>) -> Self {
+        Self::open(journal, directory, IdentitySettings::default(), Hosts::LoopbackAnd(Vec::new()).into()).await
+    }
+
+    async fn open(
+        journal: Arc<dyn Journal>,
+        directory: Arc<tempfile::TempDir>,
+        identity: IdentitySettings,
+        settings: Settings,
+    ) -> Self {
+        let journal = Riding::over(journal);
         let secrets = SecretStore::open(journal.clone(), &directory.path().join("key")).unwrap();
         let connections = Connections::open(journal.clone(), secrets.clone()).unwrap();
-        let sandbox = sandbox(&directory);
+        let sandbox = sandbox(directory.path());
         let folder = directory.path().join("packs");
         let catalog = Catalog::open(journal.clone(), &folder, sandbox, Arc::new(Plain)).unwrap();
         let notifications = AllNotifications::open(journal.clone(), Arc::new(SystemClock)).unwrap();
         let services = Services::new(journal.clone(), catalog.clone(), Arc::new(SystemClock));
         let installed = InstalledPrograms { catalog: catalog.clone(), services: services.clone() };
+        let keys = IdentityKeys { tokens: [1; 32], audit: [2; 32] };
+        let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, identity).unwrap();
         let parts = Parts {
             journal: journal.clone(),
             clock: Arc::new(SystemClock),
@@ -96,14 +122,13 @@ impl Server {
             random: Box::new(|| 0.5),
             attempts_max: 8,
             events: Default::default(),
+            closed: identity.tenants.closed(),
         };
         let coordinator = Coordinator::start(parts).await.unwrap();
-        let keys = IdentityKeys { tokens: [1; 32], audit: [2; 32] };
-        let identity = Identity::open(journal.clone(), Arc::new(SystemClock), &keys, settings).unwrap();
         let stopping = Default::default();
         let rooms = Rooms::new(catalog, services, connections, secrets, coordinator, notifications, identity, stopping);
         let replays = Replays::open(journal.clone(), Arc::new(SystemClock)).unwrap();
-        let router = super::router(rooms.clone(), Hosts::LoopbackAnd(Vec::new()).into(), replays);
+        let router = super::router(rooms.clone(), settings, replays);
         Self { router, journal, rooms, _directory: directory }
     }
 
@@ -130,6 +155,10 @@ impl Server {
     async fn delete(&self, path: &str) -> Answer {
         self.ask("DELETE", path, &[], "").await
     }
+}
+
+fn folder() -> Arc<tempfile::TempDir> {
+    Arc::new(tempfile::tempdir().unwrap())
 }
 
 impl Answer {
@@ -163,9 +192,9 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<B
     builder.body(body.into()).unwrap()
 }
 
-fn sandbox(directory: &tempfile::TempDir) -> Arc<Sandbox> {
+fn sandbox(directory: &Path) -> Arc<Sandbox> {
     let config = SandboxConfig {
-        cache_dir: directory.path().join("cache"),
+        cache_dir: directory.join("cache"),
         cache_key: [7; 32],
         memory_bytes_max: 1 << 20,
         attempts_max: 1,
@@ -173,12 +202,13 @@ fn sandbox(directory: &tempfile::TempDir) -> Arc<Sandbox> {
     Sandbox::new(config).unwrap()
 }
 
-/// Workflows of a pack `test` 1.0.0 that is not in the catalog: `echo` ends at once, `hang` never does. Those of other
+/// Workflows of a pack `test` 1.0.0 that is not in the catalog: `echo` ends at once, `hang` never does, `fail` fails. Those of other
 /// packs are the catalog's.
 struct Shelf {
     installed: InstalledPrograms,
     echo: Arc<Program>,
     hang: Arc<Program>,
+    fail: Arc<Program>,
 }
 
 impl Shelf {
@@ -186,13 +216,16 @@ impl Shelf {
         let schema = json!({ "schema": { "required": ["size"] } });
         let echo = json!({ "input": schema, "do": [{ "one": { "call": "echo", "with": { "size": 1 } } }] });
         let hang = json!({ "do": [{ "one": { "call": "hang" } }] });
-        Self { installed, echo: Arc::new(program(echo)), hang: Arc::new(program(hang)) }
+        let fail = json!({ "do": [{ "one": { "call": "fail" } }] });
+        let [echo, hang, fail] = [echo, hang, fail].map(|flow| Arc::new(program(flow)));
+        Self { installed, echo, hang, fail }
     }
 
     fn find(&self, name: &WorkflowName) -> Result<Arc<Program>, ProgramError> {
         match name.as_str() {
             "echo" => Ok(self.echo.clone()),
             "hang" => Ok(self.hang.clone()),
+            "fail" => Ok(self.fail.clone()),
             _ => Err(ProgramError::NotFound(format!("there is no workflow `{name}`"))),
         }
     }
@@ -246,6 +279,11 @@ impl Perform for Echo {
             observer.log(crate::coordinator::perform::LogLevel::Info, "begun".to_owned());
             match attempt.call.callee.action().unwrap().action.as_str() {
                 "hang" => std::future::pending().await,
+                "fail" => {
+                    let title = "no".to_owned();
+                    let problem = Problem { kind: String::new(), status: 503, title, detail: String::new() };
+                    Err(Failure { reaction: Reaction::Permanent, problem })
+                }
                 _ => Ok(Success { output: attempt.call.arguments, ..Success::default() }),
             }
         }

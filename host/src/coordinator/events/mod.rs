@@ -31,7 +31,7 @@ use self::cloud_event::CloudEvent;
 use self::inbox::{Numbers, Stored};
 use self::outbox::Outbox;
 use super::ownership::{Owned, Ownership};
-use super::{Shared, locked};
+use super::{Common, Shared, locked};
 use crate::clock::Clock;
 use crate::journal::{Batch, CommitError, Journal, StoreError};
 use crate::machine::record::{Record, Stamped};
@@ -116,7 +116,7 @@ pub(super) struct Events {
     newest: watch::Sender<u64>,
     /// Nothing is removed before.
     kept_until: Timestamp,
-    followers: broadcast::Sender<Owned<Arc<Json>>>,
+    followers: broadcast::Sender<Owned<Arc<Common<Arc<Json>>>>>,
 }
 
 impl Events {
@@ -213,7 +213,7 @@ impl Events {
     fn follow(&self, Told { whose, outgoing, .. }: Told) {
         for told in outgoing {
             // Fails only where nobody follows.
-            let _ = self.followers.send(Owned { whose: whose.clone(), told });
+            let _ = self.followers.send(Owned { whose: whose.clone(), told: Common::new(told) });
         }
     }
 
@@ -223,7 +223,7 @@ impl Events {
     }
 
     /// What is emitted and what happens to instances, from now on.
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Owned<Arc<Json>>> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Owned<Arc<Common<Arc<Json>>>>> {
         self.followers.subscribe()
     }
 

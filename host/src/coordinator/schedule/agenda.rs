@@ -49,14 +49,16 @@ impl Agenda {
         Ok(())
     }
 
-    /// What is due.
-    pub(super) fn until(&self, now: Timestamp) -> Vec<(Timestamp, Key)> {
-        locked(&self.dues).by_time.iter().take_while(|(due, _)| *due <= now).cloned().collect()
+    /// What is due, of those that may fire.
+    pub(super) fn until(&self, now: Timestamp, may_fire: impl Fn(&Key) -> bool) -> Vec<(Timestamp, Key)> {
+        let dues = locked(&self.dues);
+        let due = dues.by_time.iter().take_while(|(due, _)| *due <= now);
+        due.filter(|(_, key)| may_fire(key)).cloned().collect()
     }
 
-    /// When something is due next.
-    pub(super) fn next(&self) -> Option<Timestamp> {
-        locked(&self.dues).by_time.first().map(|(due, _)| *due)
+    /// When one of those that may fire is due next.
+    pub(super) fn next(&self, may_fire: impl Fn(&Key) -> bool) -> Option<Timestamp> {
+        locked(&self.dues).by_time.iter().find(|(_, key)| may_fire(key)).map(|(due, _)| *due)
     }
 
     /// Ends when something became due at another time.

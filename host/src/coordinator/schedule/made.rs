@@ -2,7 +2,8 @@
 //! schedule and its due time, and only then does the row move on; so a crash in between repeats the same start and not
 //! another. Nothing is kept but which schedule is due when; the rows are read when their time comes.
 //!
-//! What was missed while no server ran is caught up by one fire; then the rhythm goes on as it was.
+//! What was missed while no server ran, or while the tenant was disabled, is caught up by one fire; then the rhythm goes on
+//! as it was.
 
 use std::sync::Arc;
 
@@ -40,8 +41,11 @@ pub(in crate::coordinator) async fn run(shared: Arc<Shared>) {
 
 async fn serve(shared: &Arc<Shared>) -> Result<(), StoreError> {
     load(shared)?;
+    let mut closed = shared.closed.clone();
     loop {
-        let due = shared.agenda.until(shared.clock.now());
+        let shut = closed.borrow_and_update().clone();
+        let may_fire = |key: &Key| shut.is_empty() || tenant_of(key).is_some_and(|tenant| !shut.contains(&tenant));
+        let due = shared.agenda.until(shared.clock.now(), may_fire);
         let fires = due.into_iter().map(|(due, key)| fire_due(shared, key, due));
         let mut fires = futures_util::stream::iter(fires).buffer_unordered(FIRES_AT_ONCE);
         while let Some(fired) = fires.next().await {
@@ -49,7 +53,7 @@ async fn serve(shared: &Arc<Shared>) -> Result<(), StoreError> {
                 return Ok(()); // The server takes no work: the fire is repeated after the next start.
             }
         }
-        let next = shared.agenda.next();
+        let next = shared.agenda.next(may_fire);
         let alarm = async {
             match next {
                 Some(due) => shared.clock.sleep_until(due).await,
@@ -60,6 +64,7 @@ async fn serve(shared: &Arc<Shared>) -> Result<(), StoreError> {
             biased;
             () = shared.stop.cancelled() => return Ok(()),
             () = shared.agenda.changed() => {}
+            Ok(()) = closed.changed() => {}
             () = alarm => {}
         }
     }
@@ -90,6 +95,9 @@ async fn fire_due(shared: &Arc<Shared>, key: Key, due: Timestamp) -> Result<bool
     // A blank is in no key of a client's.
     let once = format!("schedule {} {due}", row.id);
     let started = start(shared, &tenant, &row, row.created_by.clone(), Some(once)).await;
+    if started.is_err() && shared.is_closed(&tenant) {
+        return Ok(true); // It was closed just now: this time is caught up when it is open again.
+    }
     let Some(last) = told(shared, started) else { return Ok(false) };
     settle(shared, &key, &row, Some(due), last).await?;
     Ok(true)
@@ -123,6 +131,7 @@ pub(super) fn meant(shared: &Shared, tenant: &TenantName, row: &MadeRow) -> Resu
         created_by: None,
         rerun_of: None,
         asked: None,
+        note: None,
     };
     match (&declared.service, &declared.pack, &declared.workflow) {
         (Some(service), _, workflow) => {

@@ -1,9 +1,11 @@
 //! Schedules that people made, over a journal in memory and a clock that a test moves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::manage::{ScheduleError, ScheduleView};
 use super::template::ScheduleTemplate;
@@ -71,6 +73,7 @@ struct Data {
     journal: Arc<dyn Journal>,
     clock: SimClock,
     shop: Arc<Shop>,
+    closed: watch::Sender<BTreeSet<TenantName>>,
 }
 
 impl Data {
@@ -78,7 +81,12 @@ impl Data {
         let schema = json!({ "schema": { "properties": { "size": { "type": "integer" } } } });
         let flow = Arc::new(program(json!({ "input": schema, "do": [{ "a": { "set": "${ . }" } }] })));
         let shop = Arc::new(Shop { flow, off: false.into() });
-        Self { journal: Arc::new(MemoryJournal::new()), clock: SimClock::new(new_year()), shop }
+        Self {
+            journal: Arc::new(MemoryJournal::new()),
+            clock: SimClock::new(new_year()),
+            shop,
+            closed: watch::Sender::default(),
+        }
     }
 
     async fn start(&self) -> Handle {
@@ -91,6 +99,7 @@ impl Data {
             random: Box::new(|| 0.5),
             attempts_max: 8,
             events: EventSettings::default(),
+            closed: self.closed.subscribe(),
         };
         Coordinator::start(parts).await.unwrap()
     }
@@ -181,6 +190,30 @@ async fn what_was_missed_is_caught_up_once_and_the_rhythm_goes_on() {
         is(&handle, |view| view.next == Some(after(3600 + 120))).await;
         assert_eq!(instances(&handle).len(), 2, "{rhythm}");
     }
+}
+
+#[tokio::test]
+async fn nothing_fires_while_the_tenant_is_disabled_and_what_was_missed_is_caught_up_once() {
+    let data = Data::new();
+    let handle = data.start().await;
+    create(&handle, json!({"every": "PT1M"})).await.unwrap();
+    data.closed.send_if_modified(|closed| closed.insert(ours()));
+    data.pass(3600 + 30);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let refused = handle.schedules().run(&ours(), "wash", "token:a", None).await.unwrap_err();
+    assert!(refused.to_string().contains("disabled"), "{refused}");
+    assert_eq!((instances(&handle).len(), is(&handle, |_| true).await.next), (0, Some(after(60))));
+    handle.shutdown().await;
+    let handle = data.start().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(instances(&handle).len(), 0, "it is still disabled after a start");
+    data.closed.send_if_modified(|closed| closed.remove(&ours()));
+    is(&handle, |view| view.next == Some(after(3600 + 60))).await;
+    assert_eq!(instances(&handle).len(), 1);
 }
 
 #[tokio::test]

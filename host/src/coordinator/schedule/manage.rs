@@ -336,6 +336,7 @@ impl Schedules {
                     created_by: by,
                     rerun_of: None,
                     asked: None,
+                    note: None,
                 };
                 Ok(start::start(&self.0, start).await?)
             }

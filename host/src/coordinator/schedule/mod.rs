@@ -272,6 +272,7 @@ impl Scheduler {
             created_by: None,
             rerun_of: None,
             asked: None,
+            note: None,
         };
         let at = self.shared.clock.now();
         match start::start(&self.shared, start).await {

@@ -99,6 +99,7 @@ impl Data {
             random: Box::new(|| 0.5),
             attempts_max: 8,
             events: EventSettings::default(),
+            closed: crate::coordinator::none_closed(),
         };
         let handle = Coordinator::start(parts).await.unwrap();
         // The scheduler has looked at what is installed once its row is there.

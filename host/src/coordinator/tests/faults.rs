@@ -300,3 +300,35 @@ async fn an_attempt_that_panics_is_an_error_of_its_task() {
     let error = ended(&handle, id).await.error.unwrap();
     assert_eq!((error.status, error.title.as_deref()), (500, Some("internal error")));
 }
+
+#[test]
+fn what_is_noted_at_a_start_is_there_with_the_instance_or_not_at_all() {
+    let note = crate::note::InstanceNote { description: Some("for tests".to_owned()), ..Default::default() };
+    for crash in [Crash::Frozen, Crash::Unanswered] {
+        let mut crashes = 0;
+        for commits in 0.. {
+            let journal = Arc::new(CrashJournal::new(commits, crash));
+            let run = Kit { journal: journal.clone(), ..Kit::new(story(), world()) };
+            let started = live(async {
+                let handle = run.start().await;
+                let start = Start { note: Some(note.clone()), ..keyed("order", json!({})) };
+                tokio::select! {
+                    biased;
+                    started = handle.start(start) => Some(started.unwrap()),
+                    () = journal.crashed() => None,
+                }
+            });
+            live(async {
+                let handle = kit(Arc::new(journal.reopen()), world()).start().await;
+                let all = handle.instances(&InstanceFilter::default(), 10, None).unwrap().items;
+                let notes: Vec<_> = all.iter().map(|summary| handle.notes().get(summary.id).unwrap()).collect();
+                assert!(notes.iter().all(|found| *found == note), "{crash:?} after {commits}: {notes:?}");
+                crashes += usize::from(started.is_none());
+            });
+            if started.is_some() {
+                break;
+            }
+        }
+        assert!(crashes > 0, "{crash:?}");
+    }
+}

@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use super::*;
 use crate::capability::{LogLevel, Measure};
 
-fn seqs(events: &[Event]) -> Vec<u64> {
-    let seq = |event: &Event| match event {
+fn seqs(events: &[Arc<Common<Event>>]) -> Vec<u64> {
+    let seq = |event: &Arc<Common<Event>>| match &***event {
         Event::Record { record, .. } => Some(record.seq),
         _ => None,
     };
@@ -51,6 +51,31 @@ async fn a_slow_follower_reads_what_it_missed_from_the_journal() {
 }
 
 #[tokio::test]
+async fn a_slow_follower_of_all_is_told_that_it_missed_something() {
+    let tasks: Vec<_> = (0..1200).map(|n| json!({ format!("t{n}"): { "call": "a" } })).collect();
+    let kit = Kit::new(json!({ "do": tasks }), World::echo());
+    let handle = kit.start().await;
+    let mut slow = Box::pin(handle.subscribe(anybody()));
+    let id = handle.start(order(json!({}))).await.unwrap().summary.id;
+    ended(&handle, id).await;
+    assert!(matches!(slow.next().await, Some(Told::Missed)));
+    assert!(matches!(slow.next().await, Some(Told::Event(_))), "it goes on with what is still there");
+}
+
+#[tokio::test]
+async fn followers_share_an_event_and_large_records_are_not_read_far_ahead() {
+    let large = "x".repeat(200 << 10);
+    let tasks: Vec<_> = (0..6).map(|n| json!({ format!("t{n}"): { "set": { "large": large } } })).collect();
+    let kit = Kit::new(json!({ "do": tasks }), World::echo());
+    let handle = kit.start().await;
+    let id = handle.start(order(json!({}))).await.unwrap().summary.id;
+    let all = ended(&handle, id).await;
+    assert_eq!(all.status, Status::Completed);
+    let told: Vec<_> = handle.follow(id, 0).unwrap().collect().await;
+    assert_eq!(seqs(&told).len(), handle.history(id, 0, 1000).unwrap().len(), "read in several parts, none is lost");
+}
+
+#[tokio::test]
 async fn progress_is_told_at_most_ten_times_a_second_and_kept() {
     let clock = SimClock::new(new_year());
     let ticking = clock.clone();
@@ -69,7 +94,8 @@ async fn progress_is_told_at_most_ten_times_a_second_and_kept() {
     let id = handle.start(order(json!({}))).await.unwrap().summary.id;
     let mut told = 0;
     loop {
-        match events.next().await.unwrap() {
+        let Told::Event(event) = events.next().await.unwrap() else { panic!("nothing was missed") };
+        match &**event {
             Event::Progress { .. } => told += 1,
             Event::Log { line, .. } => break assert_eq!(line.message, "done soon"),
             Event::Record { .. } => {}

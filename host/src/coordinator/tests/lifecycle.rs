@@ -123,7 +123,7 @@ async fn cancelling_interrupts_the_attempt_and_ends_the_instance() {
     let handle = kit.start().await;
     let id = handle.start(order(json!({}))).await.unwrap().summary.id;
     let mut events = Box::pin(handle.follow(id, 0).unwrap());
-    while !matches!(events.next().await, Some(Event::Log { .. })) {}
+    while !matches!(&**events.next().await.unwrap(), Event::Log { .. }) {}
     assert_eq!(handle.delete(id).await, Err(InstanceError::NotEnded(id)));
     let waiting = handle.instance(id).unwrap();
     assert_eq!(waiting.status, Status::Running);

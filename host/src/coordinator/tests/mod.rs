@@ -186,6 +186,7 @@ impl Kit {
             random: Box::new(|| 0.5),
             attempts_max: self.attempts_max,
             events: self.events.clone(),
+            closed: crate::coordinator::none_closed(),
         };
         Coordinator::start(parts).await.unwrap()
     }
@@ -204,6 +205,7 @@ pub(super) fn order(input: Json) -> Start {
         created_by: None,
         rerun_of: None,
         asked: None,
+        note: None,
     }
 }
 
@@ -220,9 +222,9 @@ pub(super) fn keyed(key: &str, input: Json) -> Start {
 pub(super) async fn ended(handle: &Handle, id: InstanceId) -> InstanceSummary {
     let events = handle.follow(id, 0).unwrap();
     let records: Vec<_> = events
-        .filter_map(|event| async {
-            match event {
-                Event::Record { record, .. } => Some(record),
+        .filter_map(|event| async move {
+            match &**event {
+                Event::Record { record, .. } => Some(record.clone()),
                 _ => None,
             }
         })

@@ -203,6 +203,7 @@ impl Tested {
             created_by: None,
             rerun_of: None,
             asked: None,
+            note: None,
         }
     }
 
