@@ -151,15 +151,15 @@ impl Error {
     pub(super) fn print(&self) {
         match self {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            Self::Output(error) => eprintln!("error: write the output: {error}"),
+            Self::Output(error) => super::output::aside(&format!("error: write the output: {error}")),
             Self::Failed(text)
             | Self::Usage(text)
             | Self::Unreachable(text)
             | Self::Cancelled(text)
             | Self::Left(text)
             | Self::Late(text)
-            | Self::Interrupted(text) => eprintln!("error: {text}"),
-            Self::Answered(problem) => eprintln!("error: {}", super::output::printable(&problem.to_string())),
+            | Self::Interrupted(text) => super::output::aside(&format!("error: {text}")),
+            Self::Answered(problem) => super::output::aside(&format!("error: {problem}")),
             Self::Told(_) => {}
         }
     }

@@ -8,6 +8,7 @@ mod apply;
 mod ask;
 mod audit;
 mod client;
+mod complete;
 mod connection;
 mod error;
 mod event;
@@ -41,7 +42,7 @@ use clap::{Parser, Subcommand};
 
 use client::Client;
 use error::Error;
-use output::{Format, Output};
+use output::{Format, Output, aside};
 use settings::{Flags, Settings};
 
 const AFTER: &str = "Exit codes:
@@ -180,12 +181,17 @@ impl Context {
     }
 }
 
-/// Runs the command line and gives its exit code; what went wrong is on standard error.
-pub fn main(arguments: Arguments) -> ExitCode {
+/// Runs the command line of this process and gives its exit code; what went wrong is on standard error. Also answers a
+/// shell that asks what Tab completes.
+pub fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: start: {error}");
+            aside(&format!("error: start: {error}"));
             return ExitCode::FAILURE;
         }
     };

@@ -140,6 +140,11 @@ pub(super) fn line(text: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{}", printable(text)).map_err(Error::Output)
 }
 
+/// Tells people something on standard error, beside the results; it is no fault when nobody listens.
+pub(super) fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(text));
+}
+
 /// Prints what was made of printable cells, with its colours.
 fn drawn(text: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{text}").map_err(Error::Output)

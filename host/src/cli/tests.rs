@@ -104,3 +104,5 @@ fn soda_s_flags_are_for_soda_s_commands() {
         assert!(!is_soda(line), "{line}");
     }
 }
+
+mod operations;
