@@ -67,7 +67,14 @@ enum Kind {
     Instances,
     Notifications,
     Profiles,
+    /// One of these.
+    Words(&'static [&'static str]),
 }
+
+/// The roles that a token may have.
+const ROLES: Kind = Kind::Words(&["viewer", "operator", "approver", "pack-admin", "tenant-admin", "server-admin"]);
+/// How results are printed.
+const FORMATS: Kind = Kind::Words(&["table", "wide", "json", "yaml", "name", "csv", "jsonpath="]);
 
 /// What an argument takes, by the command's words and the argument's own name; nothing for what is new or free text.
 fn kind_of(path: &str, argument: &str) -> Option<Kind> {
@@ -77,6 +84,8 @@ fn kind_of(path: &str, argument: &str) -> Option<Kind> {
         ("instance" | "task", _, "id" | "ids" | "soda_id" | "instance") | (_, _, "from") => Kind::Instances,
         ("notification", _, "id" | "ids") => Kind::Notifications,
         ("workflow", _, "workflow") | ("schedule", _, "workflow") => Kind::Workflows,
+        ("token", "create", "roles") => ROLES,
+        (_, _, "output" | "format") => FORMATS,
         ("profile", _, "name") | (_, _, "profile") => Kind::Profiles,
         ("service", _, "name") | (_, _, "service" | "services") => Kind::Named("services"),
         ("pack", _, "name") | (_, _, "pack") => Kind::Named("packs"),
@@ -115,7 +124,8 @@ fn offered(argument: Arg, path: &str) -> Arg {
 fn candidates(kind: Kind) -> Vec<CompletionCandidate> {
     let found = match kind {
         Kind::Profiles => profiles(),
-        kind => asked(kind),
+        Kind::Words(words) => Some(words.iter().map(|word| ((*word).to_owned(), None)).collect()),
+        kind => asked(kind, bash::words().unwrap_or_else(|| std::env::args_os().collect())),
     };
     let shown = |(name, about): (String, Option<String>)| {
         CompletionCandidate::new(name).help(about.map(|text| printable(&text).into()))
@@ -135,8 +145,7 @@ fn profiles() -> Option<Found> {
 }
 
 /// What the server knows; nothing when it takes too long, also where a command for a token hangs.
-fn asked(kind: Kind) -> Option<Found> {
-    let words: Vec<OsString> = std::env::args_os().collect();
+fn asked(kind: Kind, words: Vec<OsString>) -> Option<Found> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
         // Nobody listens any more where it took too long.
@@ -153,7 +162,7 @@ fn known(kind: Kind, words: &[OsString]) -> Option<Found> {
         Kind::Workflows => (&["workflows"], &[]),
         Kind::Instances => (&["instances"], &[("limit", NEWEST)]),
         Kind::Notifications => (&["notifications"], &[("limit", NEWEST)]),
-        Kind::Profiles => return profiles(),
+        Kind::Profiles | Kind::Words(_) => return None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let list = runtime.block_on(client.get(segments, query)).ok()?;
@@ -170,7 +179,7 @@ fn named(kind: Kind, item: &Json) -> Option<(String, Option<String>)> {
         }
         Kind::Notifications => Some((text("id")?, text("title"))),
         Kind::Workflows => Some((format!("{}/{}", text("pack")?, text("name")?), text("title"))),
-        Kind::Named(_) | Kind::Profiles => Some((text("name")?, text("description"))),
+        Kind::Named(_) | Kind::Profiles | Kind::Words(_) => Some((text("name")?, text("description"))),
     }
 }
 
@@ -229,7 +238,7 @@ mod tests {
             ("schedule add", &[("service", Kind::Named("services")), ("workflow", Kind::Workflows)]),
             ("schedule run", &[("name", Kind::Named("schedules"))]),
             ("tenant show", &[("name", Kind::Named("tenants"))]),
-            ("token create", &[("services", Kind::Named("services"))]),
+            ("token create", &[("roles", ROLES), ("services", Kind::Named("services"))]),
             ("token revoke", &[("name", Kind::Named("tokens"))]),
             ("instance watch", &[("id", Kind::Instances)]),
             ("instance cancel", &[("ids", Kind::Instances)]),
@@ -268,6 +277,15 @@ mod tests {
         let named = ("http://a:1".to_owned(), Some("blue".to_owned()));
         assert_eq!(server("orchctl -- orchctl --server http://a:1 --tenant=blue service show "), named);
         assert_eq!(whom(&words("orchctl -- orchctl service show --server")).map(drop), None, "its value is missing");
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_not_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = format!("--server=http://{}", listener.local_addr().unwrap());
+        let start = std::time::Instant::now();
+        assert_eq!(asked(Kind::Instances, ["orchctl", &server].map(OsString::from).to_vec()), None);
+        assert!(start.elapsed() < WAIT * 10, "{:?}", start.elapsed());
     }
 
     #[test]

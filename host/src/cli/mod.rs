@@ -38,6 +38,7 @@ mod workflow;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use client::Client;
@@ -187,7 +188,7 @@ pub fn main() -> ExitCode {
     if complete::answered() {
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refused(error));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -202,6 +203,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Ends the process with what is wrong with the arguments. A group without a command shows what it has.
+fn refused(error: clap::Error) -> Arguments {
+    if error.kind() != ErrorKind::MissingSubcommand {
+        error.exit();
+    }
+    let asked: Vec<_> = std::env::args_os().chain(["-h".into()]).collect();
+    let help = Arguments::try_parse_from(asked).err().filter(|error| error.kind() == ErrorKind::DisplayHelp);
+    aside(help.as_ref().unwrap_or(&error).render().to_string().trim_end());
+    std::process::exit(i32::from(Error::Usage(String::new()).exit_code()))
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {

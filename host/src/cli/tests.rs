@@ -1,7 +1,6 @@
 //! The command line as a whole: it is consistent, and what its help says is true.
 
 use clap::CommandFactory;
-use clap::error::ErrorKind;
 
 use super::*;
 

@@ -26,6 +26,12 @@ const SCRIPT: &str = r#"_orchctl() {
 complete -o bashdefault -o default -o nosort -F _orchctl BIN 2>/dev/null || complete -o bashdefault -o default -F _orchctl BIN
 "#;
 
+/// The words typed so far, where bash asks.
+pub(super) fn words() -> Option<Vec<OsString>> {
+    let line = std::env::var(LINE).ok()?;
+    Some(Line::read(&line).words.into_iter().map(OsString::from).collect())
+}
+
 /// Bash, from version 3.2 on.
 pub(super) struct Bash;
 
@@ -60,8 +66,10 @@ impl EnvCompleter for Bash {
         let given = |name: &str| std::env::var(name).unwrap_or_default();
         let line = Line::read(&given(LINE));
         let (piece, words) = (given(PIECE), line.words.iter().map(OsString::from).collect());
-        for candidate in engine::complete(command, words, line.words.len() - 1, folder)? {
-            let Some(value) = candidate.get_value().to_str().filter(|_| !candidate.is_hide_set()) else { continue };
+        let candidates = engine::complete(command, words, line.words.len() - 1, folder)?;
+        let shown = candidates.iter().filter(|candidate| !candidate.is_hide_set());
+        let values: Vec<&str> = shown.filter_map(|candidate| candidate.get_value().to_str()).collect();
+        for value in line.wanted(&values) {
             writeln!(out, "{}", line.replacement(value, &piece))?;
         }
         Ok(())
@@ -112,6 +120,16 @@ impl Line {
         }
     }
 
+    /// Flags only where one is begun, or where there is nothing else.
+    fn wanted<'v>(&self, values: &[&'v str]) -> Vec<&'v str> {
+        let is_flag = |value: &&str| value.starts_with('-');
+        let begun = self.words.last().is_some_and(|word| word.starts_with('-'));
+        match begun || values.iter().all(|value| is_flag(&value)) {
+            true => values.to_vec(),
+            false => values.iter().copied().filter(|value| !is_flag(value)).collect(),
+        }
+    }
+
     /// What stands in the place of the last word's end when this is its value.
     fn replacement(&self, value: &str, piece: &str) -> String {
         let kept = self.typed.strip_suffix(piece).unwrap_or_default();
@@ -149,6 +167,14 @@ mod tests {
         check(r#"o "a\"b" c"#, &["o", "a\"b", "c"], "c");
         check(r"o a\", &["o", "a"], r"a\");
         check("", &[""], "");
+    }
+
+    #[test]
+    fn flags_are_offered_where_one_is_begun() {
+        let wanted = |line: &str, values: &[&'static str]| Line::read(line).wanted(values);
+        assert_eq!(wanted("o show ", &["a", "--b"]), ["a"]);
+        assert_eq!(wanted("o list ", &["--b"]), ["--b"]);
+        assert_eq!(wanted("o show -", &["--b"]), ["--b"]);
     }
 
     #[test]
