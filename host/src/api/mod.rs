@@ -46,6 +46,7 @@ pub mod secrets;
 pub mod select;
 pub mod serve;
 pub mod services;
+mod shape;
 pub mod soda;
 pub mod tags;
 pub mod tasks;

@@ -29,7 +29,10 @@ use super::{
     info(
         title = "Orchestrator",
         description = "Runs workflows whose actions are sandboxed Wasm components. Every error is a problem document \
-                       (RFC 9457) whose `type` may be fetched. Every response carries `x-request-id`."
+                       (RFC 9457) whose `type` may be fetched. Every response carries `x-request-id`.\n\n\
+                       Every `GET` below `/v1` that answers with JSON takes `fields=name,services/id` and then answers with \
+                       these members alone; `a/b` is the member `b` of `a`, and of a list they are the items' members. The \
+                       schemas here are those of whole answers."
     ),
     components(schemas(problem::Document)),
     tags(

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use utoipa::openapi::OpenApi as Document;
 
 use super::problem::Fault;
+use super::shape;
 
 /// The media type of most answers.
 pub const JSON: &str = "application/json";
@@ -33,6 +34,8 @@ pub struct Operation {
     pub gives_whole_list: bool,
     /// Whether its handler knows `Idempotency-Key`.
     pub has_own_key: bool,
+    /// The members that its answer may have, or of a list the items; nothing where they cannot be told.
+    pub members: Option<BTreeSet<String>>,
 }
 
 impl Operations {
@@ -40,9 +43,13 @@ impl Operations {
     pub fn of(document: &Document) -> Self {
         let document = serde_json::to_value(document).unwrap_or_default();
         let items = document["paths"].as_object().into_iter().flatten();
+        let whole = |operation: &Value| {
+            let members = shape::members(&operation["responses"]["200"]["content"][JSON]["schema"], &document);
+            Operation { members, ..Operation::of(operation) }
+        };
         let methods = |item: &Value| {
             let known = item.as_object().into_iter().flatten().filter(|(_, operation)| operation.is_object());
-            known.map(|(method, operation)| (method.to_ascii_uppercase(), Operation::of(operation))).collect()
+            known.map(|(method, operation)| (method.to_ascii_uppercase(), whole(operation))).collect()
         };
         Self { paths: items.map(|(path, item)| (path.clone(), methods(item))).collect() }
     }
@@ -104,7 +111,7 @@ impl Operation {
         });
         let pages = ["cursor", "after"].iter().any(|name| query.contains(*name));
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-        Self { id, gives_whole_list: is_list && !pages, query, gives_json, has_own_key }
+        Self { id, gives_whole_list: is_list && !pages, query, gives_json, has_own_key, members: None }
     }
 }
 

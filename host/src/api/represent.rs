@@ -114,6 +114,7 @@ fn selected(operation: &Operation, request: &mut Request) -> Result<Selection, P
         true => Selection::take(uri.path(), query, operation.gives_whole_list)?,
         false => (Selection::default(), query.to_owned()),
     };
+    operation.members.as_ref().map_or(Ok(()), |members| selection.check(members))?;
     refuse_unknown(operation, &uri, &others)?;
     if others.len() != query.len() {
         let path = match others.is_empty() {

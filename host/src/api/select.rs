@@ -2,6 +2,7 @@
 //! the JSON that a handler answered with, so it is the same for every route.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -87,6 +88,19 @@ impl Selection {
         if fresh { Ok(()) } else { Err(wrong(format!("give `{name}` once"))) }
     }
 
+    /// Refuses fields that are none of these members.
+    ///
+    /// # Errors
+    /// `invalid-parameter`.
+    pub fn check(&self, members: &BTreeSet<String>) -> Result<(), Problem> {
+        let unknown =
+            self.fields.iter().flatten().filter_map(|path| path.first()).find(|name| !members.contains(*name));
+        let Some(unknown) = unknown else { return Ok(()) };
+        let known = members.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let unknown: String = unknown.chars().take(100).collect();
+        Err(wrong(format!("`fields` asks for `{unknown}`, which is no member here; there are {known}")))
+    }
+
     /// Whether this member is in no item and in no answer.
     pub fn leaves_out(&self, member: &str) -> bool {
         let is_chosen = |path: &Vec<String>| path.first().is_none_or(|first| first == member);
@@ -153,19 +167,19 @@ impl Selection {
     }
 
     fn write(&self, place: usize, identity: &str) -> String {
-        let mut bytes = self.check();
+        let mut bytes = self.fingerprint();
         bytes.extend_from_slice(format!("{place} {identity}").as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
     fn read(&self, cursor: &str) -> Option<(usize, String)> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        let rest = bytes.strip_prefix(self.check().as_slice())?;
+        let rest = bytes.strip_prefix(self.fingerprint().as_slice())?;
         let (place, identity) = std::str::from_utf8(rest).ok()?.split_once(' ')?;
         Some((place.parse().ok()?, identity.to_owned()))
     }
 
-    fn check(&self) -> Vec<u8> {
+    fn fingerprint(&self) -> Vec<u8> {
         digest(&SHA256, self.list.as_bytes()).as_ref()[..CHECK_BYTES].to_vec()
     }
 
@@ -290,6 +304,15 @@ mod tests {
         check("fields=in%2Fb%2Fd", json!({ "in": { "b": [{ "d": 2 }] } }));
         check("fields=nothing", json!({}));
         assert_eq!(select("fields=a", json!({ "a": 1, "b": 2 })).unwrap(), json!({ "a": 1 }));
+    }
+
+    #[test]
+    fn a_field_that_no_answer_has_is_refused_with_those_there_are() {
+        let members = ["id", "status"].map(str::to_owned).into();
+        let check = |query: &str| Selection::take("/v1/packs", query, true).unwrap().0.check(&members);
+        assert!(check("").is_ok() && check("fields=id,status/x").is_ok());
+        let refused = check("fields=id,state").unwrap_err();
+        assert_eq!(refused.detail, "`fields` asks for `state`, which is no member here; there are `id`, `status`");
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub enum Severity {
 
 /// Who gets a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "lowercase")]
 #[schema(as = NotificationRecipients)]
 pub enum Recipients {
     /// Everybody.
@@ -69,6 +69,8 @@ pub enum Recipients {
     /// These users and the members of these groups.
     Entity {
         /// In order, without duplicates.
+        // Named here, as the document's generator does not know a rule for the members of all variants.
+        #[serde(rename = "entityRef")]
         #[schema(value_type = Vec<String>)]
         entity_ref: Vec<EntityRef>,
     },

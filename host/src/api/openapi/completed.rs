@@ -27,7 +27,14 @@ const PUBLIC: [&str; 12] = [
 const LABEL: &str = "^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$";
 
 /// What names are labels: by the word of the collection before them.
-const LABELLED: [&str; 6] = ["packs", "workflows", "connections", "secrets", "tenants", "tokens"];
+const LABELLED: [&str; 7] = ["packs", "workflows", "connections", "secrets", "schedules", "tenants", "tokens"];
+
+/// What a service's name must look like: printable, without a space at its ends.
+const PRINTABLE: &str = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$";
+
+/// What a pack's version must look like (semver.org, in short).
+const VERSION: &str =
+    r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})(-[1-9A-Za-z-][0-9A-Za-z-]*)?(\+[0-9A-Za-z-]+)?$";
 
 /// Completes a document.
 pub fn complete(document: &mut Value) {
@@ -100,14 +107,22 @@ impl Completing<'_> {
             .map(|parameter| collection(parameter["name"].as_str().unwrap_or_default()))
             .collect();
         for (parameter, place) in members(self.operation, "parameters").zip(places) {
-            let is_label = place.is_some_and(|place| LABELLED.contains(&place.as_str()))
-                || ["pack", "workflow"].contains(&parameter["name"].as_str().unwrap_or_default());
-            if parameter["in"] == "path" && parameter["schema"]["type"] == "string" {
-                parameter["schema"]["minLength"] = json!(1);
-                parameter["schema"]["maxLength"] = json!(if is_label { 63 } else { 255 });
-                if is_label && !self.path.contains("follow-ups") {
-                    parameter["schema"]["pattern"] = json!(LABEL);
-                }
+            if parameter["in"] != "path" || parameter["schema"]["type"] != "string" {
+                continue;
+            }
+            let name = parameter["name"].as_str().unwrap_or_default();
+            let is_label =
+                place.as_deref().is_some_and(|place| LABELLED.contains(&place)) || ["pack", "workflow"].contains(&name);
+            let pattern = match place.as_deref() {
+                _ if is_label => Some(LABEL),
+                _ if name == "version" => Some(VERSION),
+                Some("services") => Some(PRINTABLE),
+                _ => None,
+            };
+            parameter["schema"]["minLength"] = json!(1);
+            parameter["schema"]["maxLength"] = json!(if is_label { 63 } else { 255 });
+            if let Some(pattern) = pattern.filter(|_| !self.path.contains("follow-ups")) {
+                parameter["schema"]["pattern"] = json!(pattern);
             }
         }
     }
@@ -133,17 +148,6 @@ impl Completing<'_> {
     }
 
     fn shown(&mut self, written: &Operation, is_ours: bool) {
-        if is_ours {
-            let fields = "Only these members, with commas in between; `a/b` is the member `b` of `a`. Of a list they are \
-                          the items' members.";
-            self.parameter(
-                "fields",
-                "query",
-                fields,
-                json!({ "type": "string", "maxLength": 2000, "pattern": "^[^,/]+([,/][^,/]+)*$" }),
-                "name",
-            );
-        }
         if is_ours && written.gives_whole_list {
             let limit = "Items on the page; without it the list is answered whole.";
             self.parameter("limit", "query", limit, json!({ "type": "integer", "minimum": 1, "maximum": 200 }), 50);
