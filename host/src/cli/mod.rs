@@ -188,7 +188,7 @@ pub fn main() -> ExitCode {
     if complete::answered() {
         return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| refused(error));
+    let arguments = Arguments::try_parse().unwrap_or_else(refused);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -124,7 +124,7 @@ impl Line {
     fn wanted<'v>(&self, values: &[&'v str]) -> Vec<&'v str> {
         let is_flag = |value: &&str| value.starts_with('-');
         let begun = self.words.last().is_some_and(|word| word.starts_with('-'));
-        match begun || values.iter().all(|value| is_flag(&value)) {
+        match begun || values.iter().all(is_flag) {
             true => values.to_vec(),
             false => values.iter().copied().filter(|value| !is_flag(value)).collect(),
         }
