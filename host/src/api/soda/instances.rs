@@ -113,14 +113,15 @@ fn unfit(problem: Problem, names: Names<'_>) -> Refusal {
         let pointer = fault.pointer.as_deref().unwrap_or_default().trim_start_matches("/input").trim_start_matches('/');
         let (member, rest) = pointer.split_once('/').unwrap_or((pointer, ""));
         let parameter = names.parameter(member).unwrap_or_else(|| member.to_owned());
-        (
-            if rest.is_empty() { parameter } else { format!("{parameter}.{}", rest.replace('/', ".")) },
-            fault.message.clone(),
-        )
+        match (parameter.as_str(), rest) {
+            ("", _) => (parameter, in_words(&fault.message, names)),
+            (_, "") => (parameter, fault.message.clone()),
+            (_, rest) => (format!("{parameter}.{}", rest.replace('/', ".")), fault.message.clone()),
+        }
     };
     let faults: Vec<(String, String)> = problem.errors.iter().map(told).collect();
     let sentence = |(parameter, message): &(String, String)| match parameter.as_str() {
-        "" => in_words(message, names),
+        "" => message.clone(),
         parameter => format!("{parameter}: {message}"),
     };
     let text = faults.iter().map(sentence).collect::<Vec<_>>().join("; ");
