@@ -19,7 +19,8 @@ pub struct NameError {
 }
 
 const LABEL_RULE: &str = "use 1 to 63 letters, digits and `-`, starting and ending with a letter or digit";
-const TEXT_RULE: &str = "use 1 to 255 printable characters without a leading or trailing space";
+const TEXT_RULE: &str =
+    "use 1 to 255 printable characters without a leading or trailing space, and not only `.` or `..`";
 
 /// The DSL's pattern for names: `^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`.
 fn is_label(text: &str) -> bool {
@@ -33,7 +34,15 @@ fn is_label(text: &str) -> bool {
 
 fn is_text(text: &str) -> bool {
     let length = text.chars().count();
-    (1..=255).contains(&length) && text.trim() == text && !text.chars().any(char::is_control)
+    (1..=255).contains(&length)
+        && text.trim() == text
+        && !matches!(text, "." | "..") // Clients take these out of a path before they send it.
+        && !text.chars().any(|character| character.is_control() || is_deceptive(character))
+}
+
+/// Characters that show a text in another order than it has, or not at all, so that one name passes for another.
+fn is_deceptive(character: char) -> bool {
+    matches!(character, '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 macro_rules! name {
@@ -212,6 +221,16 @@ mod tests {
     fn a_service_name_is_text_for_people() {
         assert!(ServiceName::parse("volume provision").is_ok());
         for bad in ["", " a", "a\n", &"x".repeat(256)] {
+            assert!(ServiceName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_name_can_stand_in_a_path_and_passes_for_no_other() {
+        for good in ["a/b", "...", "Café 3", "\u{1f468}\u{200d}\u{1f467}"] {
+            assert!(ServiceName::parse(good).is_ok(), "{good:?}");
+        }
+        for bad in [".", "..", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", "a\u{2028}b", "a\u{2066}b"] {
             assert!(ServiceName::parse(bad).is_err(), "{bad:?}");
         }
     }
