@@ -96,6 +96,10 @@ fn profile_folder() -> anyhow::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
+fn is_of_package(name: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_CRATE_", "CARGO_BIN_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn build() -> anyhow::Result<Binaries> {
     let folder = profile_folder()?;
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
@@ -104,7 +108,13 @@ fn build() -> anyhow::Result<Binaries> {
     };
     let target = folder.parent().context("a profile lies in the target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells this program of its package would make build scripts that read it run again, and all behind them.
+    let told = std::env::vars_os().map(|(name, _)| name);
+    for name in told.filter(|name| name.to_str().is_some_and(is_of_package)) {
+        command.env_remove(name);
+    }
+    let status = command
         .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root())
