@@ -197,9 +197,9 @@ mod tests {
         ] {
             assert_eq!(of_body(said), told);
         }
-        let id = "x".parse::<uuid::Uuid>().unwrap_err().to_string();
+        let id = serde_json::from_str::<uuid::Uuid>("\"x\"").unwrap_err().to_string();
         assert_eq!(of_body(&id), "give a UUID as the lists show it");
-        let url = url::Url::parse("not a url").unwrap_err().to_string();
+        let url = serde_json::from_str::<url::Url>("\"not a url\"").unwrap_err().to_string();
         assert!(of_body(&url).starts_with("write a URL"), "{url}");
         let version = "zz".parse::<semver::Version>().unwrap_err().to_string();
         assert!(of_body(&version).starts_with("give a version such as `1.2.0`: "), "{}", of_body(&version));

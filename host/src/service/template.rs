@@ -183,8 +183,14 @@ impl Template {
         if bytes > BYTES_MAX {
             wrong.push(Wrong::at("", format!("the service has {bytes} bytes; {BYTES_MAX} fit")));
         }
-        if self.name.is_none() {
-            wrong.push(Wrong::at("/name", "give the service a name"));
+        match &self.name {
+            None => wrong.push(Wrong::at("/name", "give the service a name")),
+            Some(name) if !name.is_plain() => {
+                let message =
+                    "take a name that is not `.` or `..`, without characters that nobody sees or that turn text around";
+                wrong.push(Wrong::at("/name", message));
+            }
+            Some(_) => {}
         }
         let workflows = self.targets().unwrap_or_else(|found| {
             wrong.push(found);

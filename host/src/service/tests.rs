@@ -262,7 +262,7 @@ fn a_stored_row_is_read_as_it_was_written() {
 }
 
 #[test]
-fn what_a_page_would_run_is_no_icon_and_schemas_are_objects() {
+fn a_service_has_a_plain_name_an_icon_that_runs_nothing_and_objects_for_schemas() {
     let check = |member: &str, value: Json, fits: bool| {
         let mut body = json!({ "name": "gold", "pack": "shop", "workflow": "order" });
         body[member] = value.clone();
@@ -276,6 +276,9 @@ fn what_a_page_would_run_is_no_icon_and_schemas_are_objects() {
     }
     for bad in ["javascript:alert(1)", "JavaScript :x", " vbscript:x", "data:text/html,x", "data:", "file:///etc/x"] {
         check("icon", json!(bad), false);
+    }
+    for (name, fits) in [("a/b", true), ("..", false), (".", false), ("a\u{202e}b", false)] {
+        check("name", json!(name), fits);
     }
     check("inputSchema", json!(true), false);
     check("uiSchema", json!([]), false);
