@@ -18,7 +18,7 @@ use super::request::{Asks, Here, Object, Token, text_of};
 use super::view::Shown;
 use crate::api::extract::IdempotencyKey;
 use crate::api::instances::{NewInstance, start_of};
-use crate::api::problem::{Kind, Problem};
+use crate::api::problem::{Fault, Kind, Problem};
 use crate::api::rooms::Rooms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::coordinator::view::{InstanceFilter, InstanceSummary};
@@ -109,7 +109,7 @@ fn unfit(problem: Problem, names: Names<'_>) -> Refusal {
     if !matches!(problem.kind, Kind::InvalidInput) {
         return problem.into();
     }
-    let told = |fault: &crate::api::problem::Fault| {
+    let told = |fault: &Fault| {
         let pointer = fault.pointer.as_deref().unwrap_or_default().trim_start_matches("/input").trim_start_matches('/');
         let (member, rest) = pointer.split_once('/').unwrap_or((pointer, ""));
         let parameter = names.parameter(member).unwrap_or_else(|| member.to_owned());
