@@ -134,7 +134,14 @@ impl Soda {
 
     /// Registers a host in these availability zones and gives its identifier.
     pub fn host(&self, zones: &[&str]) -> String {
-        self.lock().world.add_host(zones)
+        let id = uuid::Uuid::now_v7().to_string();
+        self.host_of(&id, zones);
+        id
+    }
+
+    /// Registers a host of this identifier in these zones.
+    pub fn host_of(&self, id: &str, zones: &[&str]) {
+        self.lock().world.add_host(id, zones);
     }
 
     /// Makes a profile known, by an identifier that is its name too.

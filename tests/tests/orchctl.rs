@@ -1,14 +1,32 @@
 //! `orchctl` against a real server: every transcript in `fixtures/orchctl` is typed into a shell, and what comes out is
 //! compared with what is written there. What differs from run to run (identifiers, times, digests) is masked.
-//! `UPDATE_SNAPSHOTS=1` writes the transcripts anew.
+//! `UPDATE_SNAPSHOTS=1` writes the transcripts anew. Every command is typed in one of them, and so is every example of
+//! its help.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::CommandFactory;
+use orchestrator_host::cli::Arguments;
 use orchestrator_tests::binaries::{Binaries, root};
 use orchestrator_tests::server::Server;
+use orchestrator_tests::soda::{MOMENT, Pace, Soda};
 use regex::{Captures, Regex};
+
+/// Examples that nothing can run here, and why.
+const NOT_RUN: &[(&str, &str)] = &[(
+    "orchctl -a keystone.example -u admin -p PASSWORD --orch_ip 127.0.0.1 --orch_port $PORT instance run -d @soda-order.json",
+    "it asks a Keystone at its own port; the double of one in the library's tests answers it",
+)];
+
+/// The world that commands are typed into.
+struct World<'w> {
+    server: &'w str,
+    /// The base URL of the double of the storage service.
+    storage: &'w str,
+    folder: &'w Path,
+}
 
 /// A line of a transcript that is typed, with what it answers.
 struct Typed {
@@ -18,6 +36,17 @@ struct Typed {
 
 fn transcripts() -> PathBuf {
     root().join("tests/fixtures/orchctl")
+}
+
+/// The transcripts, in order.
+fn all() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(transcripts()).expect("the transcripts");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "txt"))
+        .collect();
+    paths.sort();
+    paths
 }
 
 /// The commands of a transcript: `$ …`, going on over lines that end in a backslash.
@@ -43,22 +72,36 @@ fn read(text: &str) -> (String, Vec<Typed>) {
 }
 
 /// Runs all commands in one shell, so that one can use what another one kept; each one's output and exit code.
-fn run(server: &str, folder: &Path, typed: &[Typed]) -> Vec<String> {
+fn run(world: &World<'_>, typed: &[Typed]) -> Vec<String> {
+    let folder = world.folder;
     let binaries = Binaries::built().expect("the programs build");
     let programs = binaries.orchctl().parent().expect("a folder").to_owned();
     let path = std::env::join_paths(
         [programs].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     );
-    let mut script = String::new();
+    let mut script = "OUT=$PWD\n".to_owned();
     for (number, typed) in typed.iter().enumerate() {
-        script.push_str(&format!("{{ {}\n}} >.out-{number} 2>&1 </dev/null; echo $? >.code-{number}\n", typed.command));
+        script.push_str(&format!(
+            "{{ {}\n}} >$OUT/.out-{number} 2>&1 </dev/null; echo $? >$OUT/.code-{number}\n",
+            typed.command
+        ));
     }
+    let home = |name: &str, folder: &str| {
+        std::env::var_os(name)
+            .unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(folder).into_os_string())
+    };
     let status = Command::new("bash")
         .args(["-c", &script])
         .current_dir(folder)
         .env("PATH", path.expect("a path"))
-        .env("ORCHESTRATOR_SERVER", server)
+        .env("CARGO_HOME", home("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", home("RUSTUP_HOME", ".rustup"))
+        .env("HOME", folder)
+        .env("ORCHESTRATOR_SERVER", world.server)
+        .env("PORT", world.server.rsplit(':').next().unwrap_or_default())
+        .env("STORAGE", world.storage)
         .env("XDG_CONFIG_HOME", folder.join("config"))
+        .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("user-cache"))
         .env("ROOT", root())
         .env_remove("ORCHESTRATOR_TOKEN")
         .env_remove("NO_COLOR")
@@ -85,20 +128,26 @@ struct Mask {
 }
 
 impl Mask {
-    fn new(server: &str, folder: &Path) -> Self {
+    fn new(world: &World<'_>) -> Self {
         let pattern = |text: &str| Regex::new(text).expect("a fixed pattern");
         Self {
             known: HashMap::new(),
             fixed: vec![
-                (folder.display().to_string(), "<folder>"),
+                (world.folder.display().to_string(), "<folder>"),
                 (root().display().to_string(), "<root>"),
-                (server.to_owned(), "<server>"),
+                (world.server.to_owned(), "<server>"),
+                (world.storage.to_owned(), "<storage>"),
             ],
             id: pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
             rest: vec![
                 (pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
+                (pattern(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "<time>"),
                 (pattern("sha256:[0-9a-f]{64}"), "<digest>"),
-                (pattern(r"\b\d+\.\ds\b"), "<took>"),
+                (pattern(r"\b(\d+\.\d+m?s|\d+ ms)\b"), "<took>"),
+                (pattern(r"\b[0-9a-f]{8}-[0-9a-f]{1,4}\b"), "<request>"),
+                (pattern(r"\b\d+ bytes\b"), "<size> bytes"),
+                (pattern(r"(?m)^(Bytes: +)\d+$"), "$1<size>"),
+                (pattern(r"\borc_[A-Za-z0-9_-]{20,}"), "<token>"),
                 (pattern(r"[ \t]+\n"), "\n"),
             ],
         }
@@ -123,13 +172,14 @@ impl Mask {
 }
 
 /// Types one transcript; what it should have been, where it was not.
-fn check(server: &str, path: &Path) -> Result<(), String> {
+fn check(server: &str, storage: &str, path: &Path) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary directory");
+    let world = World { server, storage, folder: folder.path() };
     let text = std::fs::read_to_string(path).expect("a transcript");
     let (head, typed) = read(&text);
-    let mut mask = Mask::new(server, folder.path());
+    let mut mask = Mask::new(&world);
     let mut found = head;
-    for (typed, answer) in typed.iter().zip(run(server, folder.path(), &typed)) {
+    for (typed, answer) in typed.iter().zip(run(&world, &typed)) {
         let answer = mask.apply(&answer);
         let blank = if typed.answer.ends_with("\n\n") && !answer.ends_with("\n\n") { "\n" } else { "" };
         found.push_str(&format!("$ {}\n{answer}{blank}", typed.command));
@@ -150,13 +200,10 @@ fn check(server: &str, path: &Path) -> Result<(), String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_transcript_is_as_it_is_written() {
     let binaries = Binaries::built().expect("the programs build");
-    binaries.pack("greeting").expect("the pack builds");
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(transcripts())
-        .expect("the transcripts")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "txt"))
-        .collect();
-    paths.sort();
+    for pack in ["greeting", "storage", "bucket-migration"] {
+        binaries.pack(pack).expect("the pack builds");
+    }
+    let paths = all();
     assert!(paths.len() >= 4, "{paths:?}");
     // Each has a server of its own: none depends on what another one left.
     let mut checks = Vec::new();
@@ -165,8 +212,10 @@ async fn every_transcript_is_as_it_is_written() {
         checks.push(tokio::spawn(async move {
             let data = tempfile::tempdir().expect("a temporary directory");
             let server = Server::start(&binaries, data.path()).await.expect("the server starts");
-            let url = server.url.clone();
-            let checked = tokio::task::spawn_blocking(move || check(&url, &path)).await;
+            let storage = Soda::start_with(Pace::After(MOMENT)).await;
+            storage.host_of("db1", &["default"]);
+            let (url, storage_url) = (server.url.clone(), storage.url.clone());
+            let checked = tokio::task::spawn_blocking(move || check(&url, &storage_url, &path)).await;
             checked.expect("the check ends")
         }));
     }
@@ -175,6 +224,70 @@ async fn every_transcript_is_as_it_is_written() {
         wrong.extend(check.await.expect("the check ends").err());
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Everything that is typed in any transcript, as examples are compared.
+fn typed() -> Vec<String> {
+    let texts = all().into_iter().map(|path| std::fs::read_to_string(path).expect("a transcript"));
+    texts.flat_map(|text| read(&text).1).map(|typed| plain(&typed.command)).collect()
+}
+
+/// A command line without what differs between a help text and a transcript: identifiers, the server's port, line ends,
+/// what is said beside it, where the progress or a long output goes, and the time after which one that follows for ever is ended.
+fn plain(line: &str) -> String {
+    let id = Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").expect("a fixed pattern");
+    let line = line.replace("\\\n", " ").replace("--orch_port 8080", "--orch_port $PORT");
+    let line = line.split(" # ").next().unwrap_or_default().trim_start_matches("timeout 1 ");
+    let line = [" 2>/dev/null", " >out"].iter().fold(line, |line, end| line.trim_end_matches(end));
+    id.replace_all(line, "$$ID").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Calls this with the words and the examples of each command that has no commands below it.
+fn each(look: &mut dyn FnMut(&str, Vec<String>)) {
+    fn walk(command: &clap::Command, words: &str, look: &mut dyn FnMut(&str, Vec<String>)) {
+        let below: Vec<_> = command.get_subcommands().filter(|command| command.get_name() != "help").collect();
+        if below.is_empty() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default().replace("\\\n", " ");
+            let lines = help.lines().map(|line| line.trim().trim_start_matches("Example: "));
+            look(words, lines.filter(|line| line.contains("orchctl ") && !line.contains('`')).map(plain).collect());
+        }
+        for command in below {
+            walk(command, &format!("{words} {}", command.get_name()), look);
+        }
+    }
+    walk(&Arguments::command(), "orchctl", look);
+}
+
+#[test]
+fn every_command_is_typed_in_a_transcript() {
+    let typed = typed();
+    let mut missing = Vec::new();
+    // SODA's flags stand before the command.
+    let flags = Regex::new(r"(-t default|--orch_ip \S+|--orch_port \S+) ").expect("a fixed pattern");
+    let typed: Vec<_> = typed.iter().map(|line| format!("{} ", flags.replace_all(line, ""))).collect();
+    each(&mut |words, _| {
+        if !typed.iter().any(|line| line.contains(&format!("{words} "))) {
+            missing.push(words.to_owned());
+        }
+    });
+    assert!(missing.is_empty(), "no transcript shows {missing:?}");
+}
+
+#[test]
+fn every_example_of_the_help_is_typed_in_a_transcript() {
+    let typed = typed();
+    let (mut missing, mut examples) = (Vec::new(), Vec::new());
+    each(&mut |_, of_command| {
+        missing.extend(of_command.iter().filter(|example| !typed.contains(example)).cloned());
+        examples.extend(of_command);
+    });
+    let not_run: Vec<&str> = NOT_RUN.iter().map(|(example, _)| *example).collect();
+    missing.retain(|example| !not_run.contains(&example.as_str()));
+    assert!(missing.is_empty(), "type these into a transcript:\n{}", missing.join("\n"));
+    let gone: Vec<_> = not_run.iter().filter(|example| !examples.iter().any(|other| other == *example)).collect();
+    assert!(gone.is_empty(), "no help has these examples any more: {gone:?}");
+    let idle: Vec<_> = not_run.iter().filter(|example| typed.iter().any(|line| line == *example)).collect();
+    assert!(idle.is_empty(), "these are run: {idle:?}");
 }
 
 #[test]
@@ -187,7 +300,9 @@ fn a_transcript_is_read_command_by_command() {
 
 #[test]
 fn what_differs_from_run_to_run_is_masked() {
-    let mut mask = Mask::new("http://127.0.0.1:1", Path::new("/tmp/x"));
+    let world =
+        World { server: "http://127.0.0.1:1", storage: "http://127.0.0.1:2/v1beta/x", folder: Path::new("/tmp/x") };
+    let mut mask = Mask::new(&world);
     let id = "0195b0c0-2f7e-7000-8000-000000000001";
     let told = mask.apply(&format!("{id} http://127.0.0.1:1/v1 2026-01-01T00:00:00.5Z {id} 0.3s  \n"));
     assert_eq!(told, "<id-1> <server>/v1 <time> <id-1> <took>\n");

@@ -11,6 +11,8 @@ use orchestrator_tests::server::Server;
 use orchestrator_tests::soda::{MOMENT, Pace, Soda, TOKEN, TOKEN_HEADER};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const WITHIN: Duration = Duration::from_secs(60);
 const ROOT: &str = "/v1beta/default/orchestration";
@@ -170,4 +172,112 @@ async fn a_bucket_is_migrated_by_a_plan_through_the_interface_of_soda() {
     );
     assert_eq!(cloud.look("b2"), Some(("west".to_owned(), 3)));
     assert_eq!(cloud.plans(), Vec::<String>::new(), "the plan is gone");
+}
+
+/// The requests of SODA's own command line as it puts them on the wire, and the status that each is answered with. It
+/// encodes a registration twice.
+const COMMAND_LINE: &[(&str, &str, u16)] = &[
+    ("GET services", "", 200),
+    (
+        "POST services",
+        r#""{\"name\":\"volume provision\",\"description\":\"Volume Service\",\"tenant_id\":\"94b280022d0c4401bcf3b0ea85870519\",\"user_id\":\"558057c4256545bd8a307c37464003c9\",\"input\":\"\",\"constraint\":\"\",\"group\":\"provisioning\",\"workflows\":[{\"definition_source\":\"opensds.provision-volume\",\"wfe_type\":\"st2\"},{\"definition_source\":\"opensds.snapshot-volume\",\"wfe_type\":\"st2\"}]}""#,
+        200,
+    ),
+    ("GET services/SERVICE", "", 200),
+    ("GET services/08e8a8a3-7a78-43d3-9ab1-45fe7a60d4eb", "", 404),
+    ("GET workflows", "", 200),
+    (
+        "POST instances",
+        r#"{"service_id": "SERVICE", "action": "opensds.provision-volume", "name": "Volume Provision name", "description": "Volume Provision description", "user_id": "558057c4256545bd8a307c37464003c9", "parameters": {"ip_addr": "127.0.0.1", "port": "50040", "tenant_id": "94b280022d0c4401bcf3b0ea85870519", "size": 1, "name": "test", "host_id": "h-1"}}"#,
+        200,
+    ),
+    ("GET instances", "", 200),
+    ("GET instances/INSTANCE", "", 200),
+    ("GET tasks/INSTANCE", "", 200),
+    ("DELETE instances/INSTANCE", "", 200),
+    ("DELETE instances/INSTANCE", "", 404),
+];
+
+/// The requests of SODA's dashboard, and the status that each is answered with: a form gives text for every field.
+const DASHBOARD: &[(&str, &str, u16)] = &[
+    ("GET services", "", 200),
+    ("GET services/SERVICE", "", 200),
+    (
+        "POST instances",
+        r#"{"service_id":"SERVICE","user_id":"558057c4256545bd8a307c37464003c9","action":"opensds.provision-volume","name":"data","description":"of the orders","parameters":{"name":"test","size":"1","host_id":"h-1","auth_token":"gAAAAABe","tenant_id":"94b280022d0c4401bcf3b0ea85870519","snapshot_from_cloud":"false","host_info":{"ip":"10.0.0.1"},"profile_id":""}}"#,
+        200,
+    ),
+    ("GET instances", "", 200),
+    ("GET instances/?service_def=SERVICE", "", 200),
+    ("GET tasks/INSTANCE", "", 200),
+    ("GET instances/INSTANCE", "", 200),
+    ("DELETE instances/INSTANCE", "", 200),
+];
+
+/// A request as Python's `requests` writes it.
+fn by_requests(host: &str, method: &str, path: &str, body: &str) -> String {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: python-requests/2.34.2\r\nAccept-Encoding: gzip, \
+         deflate\r\nAccept: */*\r\nConnection: keep-alive\r\n"
+    );
+    match method {
+        "POST" => format!(
+            "{head}content-type: application/json\r\nx-auth-token: gAAAAABe\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+        "DELETE" => format!("{head}Content-Length: 0\r\n\r\n"),
+        _ => format!("{head}\r\n"),
+    }
+}
+
+/// A request as a browser writes it for Angular, behind the dashboard's proxy.
+fn by_browser(host: &str, method: &str, path: &str, body: &str) -> String {
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nX-Real-IP: 192.0.2.9\r\nConnection: close\r\nAccept: application/json, \
+         text/plain, */*\r\nAccept-Language: en\r\nAccept-Encoding: gzip, deflate\r\nX-Auth-Token: gAAAAABe\r\nReferer: \
+         http://{host}/\r\n"
+    );
+    match method {
+        "POST" => format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        _ => format!("{head}\r\n"),
+    }
+}
+
+/// Writes these bytes; the status of the answer.
+async fn on_the_wire(host: &str, request: &str) -> u16 {
+    let mut socket = TcpStream::connect(host).await.expect("the server listens");
+    socket.write_all(request.as_bytes()).await.expect("it takes the request");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n") {
+        head.push(socket.read_u8().await.expect("it answers"));
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"))
+}
+
+async fn as_they_ask(scene: &Scene, asked: &[(&str, &str, u16)], written: fn(&str, &str, &str, &str) -> String) {
+    let host = scene.server.url.trim_start_matches("http://");
+    let (mut service, mut instance) = (String::new(), String::new());
+    for (line, body, expected) in asked {
+        let known = |text: &str| text.replace("SERVICE", &service).replace("INSTANCE", &instance);
+        let (method, path) = line.split_once(' ').expect("a method and a path");
+        let request = written(host, method, &format!("{ROOT}/{}", known(path)), &known(body));
+        assert_eq!(on_the_wire(host, &request).await, *expected, "{request}");
+        let of = |list: Value, name: &str| {
+            let found = list.as_array().and_then(|items| items.iter().find(|item| item["name"] == name).cloned());
+            found.and_then(|item| item["id"].as_str().map(str::to_owned)).unwrap_or_default()
+        };
+        service = of(scene.get("services").await, "volume provision");
+        if *line == "POST instances" {
+            instance = scene.get("instances").await[0]["id"].as_str().expect("an instance").to_owned();
+            scene.ended(&instance).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn soda_s_own_clients_are_answered_byte_for_byte() {
+    let scene = Scene::start("storage").await;
+    as_they_ask(&scene, COMMAND_LINE, by_requests).await;
+    as_they_ask(&scene, DASHBOARD, by_browser).await;
 }

@@ -17,6 +17,7 @@ use super::permissions::{self, Found, Need};
 use super::problem::{self, Kind, Problem};
 use super::rooms::Rooms;
 use super::serve::Peer;
+use super::watched::Watch;
 use crate::coordinator::InstanceError;
 use crate::identity::audit::{ABANDONED, Audit, Happened};
 use crate::identity::{Means, Person, Presented};
@@ -30,8 +31,12 @@ const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The headers that say who sends a request, and in which tenant.
+const PROOF: [HeaderName; 3] = [header::AUTHORIZATION, AUTH_TOKEN, TENANT];
+
 /// What is known of a request before anybody is.
-struct Asked {
+#[derive(Clone)]
+pub(super) struct Asked {
     operation: &'static str,
     need: Need,
     /// The route, with its parameters' names.
@@ -55,9 +60,15 @@ pub async fn authenticate(State(rooms): State<Arc<Rooms>>, mut request: Request,
             let tenant = (asked.need != Need::Public).then(|| principal.tenant.clone());
             request.extensions_mut().insert(Caller(principal));
             request.extensions_mut().insert(Known(means));
+            let may_end = rooms.identity.is_required() && asked.need != Need::Public && !asked.is_change;
+            let watch = may_end.then(|| Watch::new(&rooms, &asked, request.headers(), &PROOF));
             let written = Written::new(&rooms, asked, subject, tenant);
             let response = next.run(request).await;
-            written.answered(response).await
+            let response = written.answered(response).await;
+            match watch {
+                Some(watch) => watch.over(response),
+                None => response,
+            }
         }
         Err(refusal) => {
             let (problem, person) = *refusal;
@@ -134,6 +145,14 @@ async fn admitted(
     match allowed(rooms, asked, &person.principal) {
         Ok(()) => Ok(person),
         Err(problem) => Err(Box::new((problem, Some(person)))),
+    }
+}
+
+/// Whether the sender of a request that was let in would be let in now; also where that cannot be found out.
+pub(super) async fn still_admits(rooms: &Rooms, asked: &Asked, headers: &HeaderMap) -> bool {
+    match admitted(rooms, asked, headers, None).await {
+        Ok(_) => true,
+        Err(refusal) => refusal.0.kind.status().is_server_error(),
     }
 }
 

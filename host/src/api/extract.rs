@@ -15,6 +15,7 @@ use serde_path_to_error::Segment;
 use super::negotiate::{self, YAML};
 use super::operations::{self, JSON};
 use super::problem::{FAULTS_MAX, Fault, Kind, Problem};
+use super::wording;
 use crate::definition::yaml;
 
 /// A JSON body's bytes, at most. Inputs of workflows travel in it; larger data belongs into an outside store.
@@ -36,7 +37,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<T>::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::new(Kind::InvalidParameter, rejection.body_text())),
+            Err(rejection) => Err(Problem::new(Kind::InvalidParameter, wording::of_path(&rejection.body_text()))),
         }
     }
 }
@@ -51,7 +52,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::new(Kind::InvalidParameter, rejection.body_text())),
+            Err(rejection) => Err(Problem::new(Kind::InvalidParameter, wording::of_query(&rejection.body_text()))),
         }
     }
 }
@@ -225,7 +226,7 @@ fn misfit(pointer: String, error: &serde_json::Error) -> Problem {
         return Problem::new(Kind::MalformedJson, format!("the body is not JSON: {error}"));
     }
     let text = error.to_string();
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let message = &wording::of_body(text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message));
     let place = if pointer.is_empty() { "the body" } else { &pointer };
     Problem::new(Kind::InvalidBody, format!("{place}: {message}")).with([Fault::at(pointer, message)])
 }
@@ -280,7 +281,12 @@ mod tests {
         check("{}", Kind::InvalidBody, Some(""), "missing field `name`");
         check("{\"name\":1}", Kind::InvalidBody, Some("/name"), "expected a string");
         check("{\"name\":\"a\",\"nmae\":1}", Kind::InvalidBody, Some("/nmae"), "unknown field `nmae`");
-        check("{\"name\":\"a\",\"lines\":[{\"amount\":-1}]}", Kind::InvalidBody, Some("/lines/0/amount"), "u32");
+        check(
+            "{\"name\":\"a\",\"lines\":[{\"amount\":-1}]}",
+            Kind::InvalidBody,
+            Some("/lines/0/amount"),
+            "whole number",
+        );
         check("{\"name\":\"a\",\"lines\":[{\"a/b\":1}]}", Kind::InvalidBody, Some("/lines/0/a~1b"), "unknown field");
         check("[\"a\",[]]", Kind::InvalidBody, Some(""), "expected an object");
     }

@@ -54,8 +54,10 @@ pub mod tasks;
 pub mod template;
 pub mod tenants;
 pub mod tokens;
+mod watched;
 pub mod webhooks;
 pub mod whoami;
+mod wording;
 pub mod workflows;
 
 use std::sync::Arc;

@@ -435,7 +435,10 @@ impl Problem {
         match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
                 let allow = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
-                let detail = format!("use {}", allow.unwrap_or("another method"));
+                let detail = match allow {
+                    Some(allow) => format!("use {allow}"),
+                    None => "use one of the methods that the header `Allow` names".to_owned(),
+                };
                 Self { allow: allow.map(str::to_owned), ..Self::new(Kind::MethodNotAllowed, detail) }
             }
             StatusCode::NOT_FOUND => unknown_route(),
@@ -467,9 +470,6 @@ impl Problem {
         }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(header::ALLOW, allow);
-        }
-        if self.kind == Kind::Unauthenticated {
-            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         headers
     }

@@ -187,7 +187,12 @@ pub async fn delete_service(
 async fn change(rooms: &Rooms, caller: &Principal, name: &ServiceName, patch: &Data) -> Result<Service, Problem> {
     let tenant = &caller.tenant;
     match rooms.services.template(tenant, name) {
+        // What cannot be ordered any more, because its pack is gone, can still be switched off.
+        Ok(_) if says_only_enabled(patch) => switch(rooms, tenant, name, patch).await,
         Ok((template, revision)) => {
+            let says_one = ["pack", "version", "workflow"].iter().any(|member| !patch[*member].is_null());
+            let says_several = !patch["workflows"].is_null();
+            let template = if says_one && !says_several { template.single() } else { template };
             let template = patched(&template, patch)?;
             Ok(rooms.services.put(tenant, &caller.subject, name, template, Some(revision)).await?.0)
         }
@@ -196,7 +201,11 @@ async fn change(rooms: &Rooms, caller: &Principal, name: &ServiceName, patch: &D
     }
 }
 
-/// Switches a pack's service on or off.
+fn says_only_enabled(patch: &Data) -> bool {
+    patch.as_object().is_some_and(|members| members.len() == 1 && members.get("enabled").is_some_and(Data::is_boolean))
+}
+
+/// Switches a service on or off; of a pack's service nothing else changes.
 async fn switch(rooms: &Rooms, tenant: &TenantName, name: &ServiceName, patch: &Data) -> Result<Service, Problem> {
     let other = patch.as_object().and_then(|members| members.keys().find(|member| *member != "enabled"));
     if let Some(member) = other {

@@ -1,9 +1,7 @@
-//! The command line: arguments in, library call out.
+//! The command line: a library call.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    orchestrator_host::cli::main(orchestrator_host::cli::Arguments::parse())
+    orchestrator_host::cli::main()
 }

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::client::Client;
 use super::error::Error;
-use super::output::line;
+use super::output::{aside, line};
 use super::{Context, ask};
 use compare::Difference;
 use document::{Document, Kind};
@@ -98,7 +98,7 @@ impl Apply {
         for step in &steps {
             if step.changes() {
                 step.execute(&client).await.inspect_err(|_| {
-                    eprintln!("{done} of the changes were made; {} {} failed", step.kind.word(), step.name);
+                    aside(&format!("{done} of the changes were made; {} {} failed", step.kind.word(), step.name));
                 })?;
                 done += 1;
             }

@@ -250,10 +250,10 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
         let mut text = format!("reach the server at {}: {}", self.server(), without_url(error));
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
-            cause = inner.source();
+        // The layers in between only repeat each other; the first cause is the one to act on.
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        if let Some(first) = causes.last() {
+            text.push_str(&format!(": {first}"));
         }
         text.push_str("\nis it running? name another one with --server URL or ORCHESTRATOR_SERVER");
         Error::Unreachable(text)

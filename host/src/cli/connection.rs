@@ -22,7 +22,7 @@ pub(super) enum Command {
   orchctl connection set hooks --base-url https://hooks.example/in --auth hmac --key hooks-key
   orchctl connection set post --base-url smtp://mail.example:587 --mail-from orchestrator@example.org \\
       --auth basic --username orchestrator --password mail-password
-  orchctl connection set backend -f backend.yaml")]
+  orchctl connection set soda -f soda.yaml")]
     Set(Box<Set>),
     /// List the connections.
     #[command(after_help = "Example: orchctl connection list")]

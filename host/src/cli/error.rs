@@ -66,7 +66,7 @@ impl Problem {
 impl std::fmt::Display for Problem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} ({})", self.title, self.status)?;
-        if !self.detail.is_empty() {
+        if !self.detail.is_empty() && !self.only_repeats() {
             write!(formatter, "\n{}", self.detail)?;
         }
         for error in &self.errors {
@@ -87,6 +87,14 @@ impl std::fmt::Display for Problem {
 }
 
 impl Problem {
+    /// Whether the detail says no more than the errors, which are told one on a line.
+    fn only_repeats(&self) -> bool {
+        let message =
+            |error: &Json| ["message", "detail"].iter().find_map(|key| error.get(key)?.as_str().map(str::to_owned));
+        let told = |error: &Json| message(error).is_some_and(|text| self.detail.contains(&text));
+        !self.errors.is_empty() && self.errors.iter().all(told)
+    }
+
     /// What helps on the command line, where the document cannot know of it.
     fn cure(&self) -> Option<&'static str> {
         match self.status {
@@ -151,15 +159,15 @@ impl Error {
     pub(super) fn print(&self) {
         match self {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            Self::Output(error) => eprintln!("error: write the output: {error}"),
+            Self::Output(error) => super::output::aside(&format!("error: write the output: {error}")),
             Self::Failed(text)
             | Self::Usage(text)
             | Self::Unreachable(text)
             | Self::Cancelled(text)
             | Self::Left(text)
             | Self::Late(text)
-            | Self::Interrupted(text) => eprintln!("error: {text}"),
-            Self::Answered(problem) => eprintln!("error: {}", super::output::printable(&problem.to_string())),
+            | Self::Interrupted(text) => super::output::aside(&format!("error: {text}")),
+            Self::Answered(problem) => super::output::aside(&format!("error: {problem}")),
             Self::Told(_) => {}
         }
     }
@@ -192,6 +200,12 @@ mod tests {
         let expected = "The pack is not valid (422)\n2 errors\n  - pack.yaml:3:5: no key `nam` (did you mean `name`?)\n  \
                         - size=…: is not a number\ndid you mean `a` or `b`?";
         assert_eq!(problem.to_string(), expected);
+    }
+
+    #[test]
+    fn a_fault_is_told_once() {
+        let body = br#"{"title": "It does not fit", "detail": "/a: is no number", "errors": [{"pointer": "/a", "message": "is no number"}]}"#;
+        assert_eq!(Problem::read(422, None, body).to_string(), "It does not fit (422)\n  - /a: is no number");
     }
 
     #[test]

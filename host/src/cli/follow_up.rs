@@ -10,8 +10,9 @@ use super::{Context, instance};
 
 /// Orders a recommendation.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  orchctl instance follow-up 0195b0c0-2f7e-7000-8000-000000000001 move2kube targetBranch=containers --wait")]
+#[command(
+    after_help = "Example: orchctl instance follow-up 0195b0c0-2f7e-7000-8000-000000000001 greeting name=Ann --wait"
+)]
 pub(super) struct FollowUp {
     /// The identifier of the instance that recommends it.
     id: String,

@@ -9,8 +9,8 @@ use super::output::Column;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  orchctl pack grant storage backend=soda-production
-  orchctl pack grant jira-escalation tracker=jira --secret signing-key=jira-signing --host api.example:443
+  orchctl pack grant storage backend=soda
+  orchctl pack grant bucket-migration source=source destination=source --secret backend-access-key=source-key
   orchctl pack grant storage")]
 pub(super) struct Grant {
     /// The pack.

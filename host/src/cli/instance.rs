@@ -25,20 +25,20 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   orchctl instance list --status running --service 'volume provision'
   orchctl instance list --created-after 2026-11-01T00:00:00Z --all -o csv
-  orchctl -t PROJECT instance list")]
+  orchctl -t default instance list")]
     List(list::List),
     /// Show an instance; with -i as SODA's interface has it.
     #[command(after_help = "Examples:
   orchctl instance get 0195b0c0-2f7e-7000-8000-000000000001
   orchctl instance get latest -o jsonpath=.output
-  orchctl -t PROJECT instance get -i 0195b0c0-2f7e-7000-8000-000000000001
+  orchctl -t default instance get -i 0195b0c0-2f7e-7000-8000-000000000001
 
 An instance is named by its identifier, by the beginning or the end of it where only one fits, or by `latest`.")]
     Get(Which),
     /// Order a service by SODA's interface.
-    #[command(
-        after_help = "Example: orchctl -a 127.0.0.1 -u admin -p PASSWORD --orch_ip 127.0.0.1 --orch_port 8080 instance run -d @order.json"
-    )]
+    #[command(after_help = "Examples:
+  orchctl -t default instance run -d @soda-order.json
+  orchctl -a keystone.example -u admin -p PASSWORD --orch_ip 127.0.0.1 --orch_port 8080 instance run -d @soda-order.json")]
     Run(SodaRun),
     /// Ask for an instance to be cancelled.
     #[command(after_help = "Example: orchctl instance cancel 0195b0c0-2f7e-7000-8000-000000000001")]
@@ -63,7 +63,7 @@ An instance is named by its identifier, by the beginning or the end of it where 
     /// Delete instances that have ended, with their history; with -i by SODA's interface.
     #[command(after_help = "Examples:
   orchctl instance delete 0195b0c0-2f7e-7000-8000-000000000001
-  orchctl -t PROJECT instance delete -i 0195b0c0-2f7e-7000-8000-000000000001")]
+  orchctl -t default instance delete -i 0195b0c0-2f7e-7000-8000-000000000001")]
     Delete(Delete),
     /// List an instance's tasks with their attempts.
     #[command(after_help = "Example: orchctl instance tasks 0195b0c0-2f7e-7000-8000-000000000001")]

@@ -8,6 +8,7 @@ mod apply;
 mod ask;
 mod audit;
 mod client;
+mod complete;
 mod connection;
 mod error;
 mod event;
@@ -37,11 +38,12 @@ mod workflow;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use client::Client;
 use error::Error;
-use output::{Format, Output};
+use output::{Format, Output, aside};
 use settings::{Flags, Settings};
 
 const AFTER: &str = "Exit codes:
@@ -180,12 +182,17 @@ impl Context {
     }
 }
 
-/// Runs the command line and gives its exit code; what went wrong is on standard error.
-pub fn main(arguments: Arguments) -> ExitCode {
+/// Runs the command line of this process and gives its exit code; what went wrong is on standard error. Also answers a
+/// shell that asks what Tab completes.
+pub fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::try_parse().unwrap_or_else(refused);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: start: {error}");
+            aside(&format!("error: start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -196,6 +203,17 @@ pub fn main(arguments: Arguments) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Ends the process with what is wrong with the arguments. A group without a command shows what it has.
+fn refused(error: clap::Error) -> Arguments {
+    if error.kind() != ErrorKind::MissingSubcommand {
+        error.exit();
+    }
+    let asked: Vec<_> = std::env::args_os().chain(["-h".into()]).collect();
+    let help = Arguments::try_parse_from(asked).err().filter(|error| error.kind() == ErrorKind::DisplayHelp);
+    aside(help.as_ref().unwrap_or(&error).render().to_string().trim_end());
+    std::process::exit(i32::from(Error::Usage(String::new()).exit_code()))
 }
 
 async fn run(arguments: Arguments) -> Result<(), Error> {

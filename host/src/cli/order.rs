@@ -16,10 +16,10 @@ use crate::definition::schema;
 /// Orders a service.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  orchctl run 'volume provision' size=10 hostName=db1 --wait
-  orchctl run 'volume provision' --dry-run size=10
-  orchctl run 'migration bucket' --input @order.json --idempotency-key order-17
-  orchctl run 'migration bucket' --from 0195b0c0-2f7e-7000-8000-000000000001 target=backup --wait --timeout 2h
+  orchctl run 'volume provision' name=data size=10 hostId=db1 --wait
+  orchctl run 'volume provision' name=data size=10 hostId=db1 --dry-run
+  orchctl run 'volume provision' --input @order.json --idempotency-key order-17
+  orchctl run 'volume provision' --from 0195b0c0-2f7e-7000-8000-000000000001 size=20 --wait --timeout 2h
 
 On a terminal it asks for what is required and not given; --ask asks for everything, --no-ask for nothing.")]
 pub(super) struct Run {

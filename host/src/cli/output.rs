@@ -126,7 +126,7 @@ impl Output {
 
 impl Colour {
     fn wanted(self) -> bool {
-        let asked_not = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let asked_not = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
         match self {
             Self::Always => true,
             Self::Never => false,
@@ -140,6 +140,11 @@ pub(super) fn line(text: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{}", printable(text)).map_err(Error::Output)
 }
 
+/// Tells people something on standard error, beside the results; it is no fault when nobody listens.
+pub(super) fn aside(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(text));
+}
+
 /// Prints what was made of printable cells, with its colours.
 fn drawn(text: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{text}").map_err(Error::Output)
@@ -149,9 +154,14 @@ fn lines(all: impl IntoIterator<Item = String>) -> Result<(), Error> {
     all.into_iter().try_for_each(|text| line(&text))
 }
 
-/// Whether somebody watches standard error.
+/// Whether somebody watches standard error, on a terminal that can be drawn on.
 pub(super) fn is_watched() -> bool {
-    std::io::stderr().is_terminal()
+    std::io::stderr().is_terminal() && !is_dumb()
+}
+
+/// Whether the terminal can only print, as in an editor's shell.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }
 
 /// Text without what steers a terminal: names and messages come from servers, packs and outside systems.

@@ -16,7 +16,7 @@ use super::client::{Client, Page};
 use super::error::Error;
 use super::grant::Grant;
 use super::listing::Listing;
-use super::output::{Column, line, printable};
+use super::output::{Column, aside, line, printable};
 use crate::definition::Diagnostic;
 use crate::pack::archive::{ARCHIVE_BYTES_MAX, write as packed};
 use crate::pack::build::{self, BuildError};
@@ -34,7 +34,7 @@ pub(super) enum Command {
     #[command(after_help = "Example: orchctl pack list")]
     List(Listing),
     /// Show a pack, or one version of it.
-    #[command(after_help = "Example: orchctl pack show storage 1.0.0")]
+    #[command(after_help = "Example: orchctl pack show greeting 1.0.0")]
     Show {
         /// Its name.
         name: String,
@@ -42,7 +42,7 @@ pub(super) enum Command {
         version: Option<String>,
     },
     /// Remove a version of a pack.
-    #[command(after_help = "Example: orchctl pack remove storage 1.0.0")]
+    #[command(after_help = "Example: orchctl pack remove greeting 1.0.0")]
     Remove {
         /// Its name.
         name: String,
@@ -59,10 +59,10 @@ pub(super) enum Command {
     New(new::New),
     /// Compile the components of packs for the sandbox: crates by cargo, others by their own command under `build` in
     /// pack.yaml. Needs no server.
-    #[command(after_help = "Example: orchctl pack build packs/storage --archive storage.tar.zst")]
+    #[command(after_help = "Example: orchctl pack build packs/greeting --archive greeting.tar.zst")]
     Build(Build),
     /// Check packs as an installation would. Needs no server.
-    #[command(after_help = "Example: orchctl pack check packs/storage")]
+    #[command(after_help = "Example: orchctl pack check packs/greeting")]
     Check(check::Check),
     /// Run the tests of packs: the cases in their `tests/*.yaml`. Needs no server, and nothing leaves this machine.
     #[command(after_help = test::HELP)]
@@ -71,7 +71,7 @@ pub(super) enum Command {
     #[command(after_help = run::HELP)]
     Run(Box<run::Run>),
     /// Write a built pack as one file, the same bytes for the same content. Needs no server.
-    #[command(after_help = "Example: orchctl pack archive packs/storage storage-1.0.0.tar.zst")]
+    #[command(after_help = "Example: orchctl pack archive packs/greeting greeting-1.0.0.tar.zst")]
     Archive(archive::Archive),
     /// Show or change what a pack may use.
     Grant(Grant),
@@ -157,7 +157,7 @@ async fn install(context: &Context, client: &Client, path: &Path) -> Result<(), 
     let answer = client.install(archive).await?;
     for warning in answer.get("warnings").and_then(Json::as_array).into_iter().flatten() {
         let text = |key: &str| warning.get(key).and_then(Json::as_str).unwrap_or_default();
-        eprintln!("{}", printable(&format!("warning: {}: {}", text("path"), text("message"))));
+        aside(&format!("warning: {}: {}", text("path"), text("message")));
     }
     let text = |pointers: &[&str]| super::output::cell(&answer, pointers);
     let (name, version) =
@@ -190,7 +190,7 @@ impl Build {
     }
 
     fn pack(&self, context: &Context, folder: &Path) -> Result<Vec<Json>, Error> {
-        let built = build::build(folder, &mut |text| eprintln!("{text}")).map_err(failed)?;
+        let built = build::build(folder, &mut |text| aside(text)).map_err(failed)?;
         let mut all = Vec::new();
         for component in built {
             if context.output.is_for_people() {

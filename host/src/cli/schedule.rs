@@ -17,34 +17,32 @@ pub(super) enum Command {
     /// List the schedules.
     #[command(after_help = "Examples:
   orchctl schedule list --sort-by next
-  orchctl schedule list --service 'migration bucket' --enabled true")]
+  orchctl schedule list --service 'storage list' --enabled true")]
     List(List),
     /// Show a schedule.
-    #[command(after_help = "Example: orchctl schedule show nightly-backup")]
+    #[command(after_help = "Example: orchctl schedule show nightly-list")]
     Show(Name),
     /// Make a schedule.
     #[command(after_help = "Examples:
-  orchctl schedule add nightly-backup --service 'migration bucket' --cron '0 2 * * *' --time-zone Europe/Berlin source=a target=b
-  orchctl schedule add once --workflow storage/provision-volume --at 2026-12-01T08:00:00Z size=10
-  orchctl schedule add hourly --service report --every PT1H --disabled
-  orchctl schedule add nightly-backup -f schedule.yaml")]
+  orchctl schedule add nightly-list --service 'storage list' --cron '0 2 * * *' --time-zone Europe/Berlin what=volumes
+  orchctl schedule add once --workflow storage/list-storage --at 2050-01-01T08:00:00Z what=hosts
+  orchctl schedule add hourly --service 'storage list' --every PT1H --disabled
+  orchctl schedule add nightly-list -f schedule.yaml")]
     Add(Box<Add>),
     /// Make a schedule, or put another one in its place.
-    #[command(
-        after_help = "Example: orchctl schedule set nightly-backup --service 'migration bucket' --cron '0 3 * * *'"
-    )]
+    #[command(after_help = "Example: orchctl schedule set nightly-list --service 'storage list' --cron '0 3 * * *'")]
     Set(Box<Add>),
     /// Change some members of a schedule.
-    #[command(after_help = "Example: orchctl schedule update nightly-backup cron='0 4 * * *' timeZone=UTC")]
+    #[command(after_help = "Example: orchctl schedule update nightly-list cron='0 4 * * *' timeZone=UTC")]
     Update(Update),
     /// Let a schedule start instances.
-    #[command(after_help = "Example: orchctl schedule enable nightly-backup")]
+    #[command(after_help = "Example: orchctl schedule enable nightly-list")]
     Enable(Name),
     /// Keep a schedule from starting instances; what runs goes on.
-    #[command(after_help = "Example: orchctl schedule disable nightly-backup")]
+    #[command(after_help = "Example: orchctl schedule disable nightly-list")]
     Disable(Name),
     /// Start an instance now, beside the schedule's times.
-    #[command(after_help = "Example: orchctl schedule run nightly-backup --wait")]
+    #[command(after_help = "Example: orchctl schedule run nightly-list --wait")]
     Run {
         /// Its name.
         name: String,
@@ -52,7 +50,7 @@ pub(super) enum Command {
         wait: Wait,
     },
     /// Remove a schedule; what runs goes on.
-    #[command(after_help = "Example: orchctl schedule delete nightly-backup")]
+    #[command(after_help = "Example: orchctl schedule delete nightly-list")]
     Delete(Name),
 }
 

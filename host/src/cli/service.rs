@@ -17,7 +17,7 @@ pub(super) enum Command {
     /// List the services that can be ordered.
     #[command(after_help = "Examples:
   orchctl service list --group provisioning --tag storage
-  orchctl -t PROJECT service list")]
+  orchctl -t default service list")]
     List(List),
     /// Show a service and what has to be said to order it.
     #[command(after_help = "Example: orchctl service show 'volume provision'")]
@@ -25,12 +25,12 @@ pub(super) enum Command {
     /// Show a service; with -i as SODA's interface has it.
     #[command(after_help = "Examples:
   orchctl service get 'volume provision'
-  orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t PROJECT service get -i 5f0c66a1-9d5c-5e0d-a6a9-0c5f4a5b1c11")]
+  orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t default service get -i 5f0c66a1-9d5c-5e0d-a6a9-0c5f4a5b1c11")]
     Get(Get),
     /// Make a service; with -d by SODA's interface.
     #[command(after_help = "Examples:
   orchctl service add -f service.yaml
-  orchctl -t PROJECT service add -d '{\"name\": \"p\", \"description\": \"d\", \"group\": \"g\", \"user_id\": \"u\", \"workflows\": []}'")]
+  orchctl -t default service add -d '{\"name\": \"p\", \"description\": \"d\", \"group\": \"g\", \"user_id\": \"u\", \"workflows\": [{\"definition_source\": \"opensds.snapshot-volume\"}]}'")]
     Add(Add),
     /// Make a service, or put another one in its place.
     #[command(after_help = "Example: orchctl service set 'nightly backup' -f service.yaml")]
@@ -43,7 +43,7 @@ pub(super) enum Command {
     },
     /// Change some members of a service.
     #[command(after_help = "Examples:
-  orchctl service update 'nightly backup' description='Copies all buckets' group=backup
+  orchctl service update 'nightly backup' description='Snapshots a volume' group=backup
   orchctl service update 'nightly backup' --patch '{\"tags\": [\"nightly\"], \"icon\": null}'")]
     Update(Update),
     /// Let a service be ordered.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::client::DEFAULT_SERVER;
 use super::error::Error;
-use super::output::{Colour, Format, Output};
+use super::output::{Colour, Format, Output, aside};
 use crate::definition::diagnostic::near;
 use crate::definition::yaml;
 
@@ -158,19 +159,32 @@ impl Settings {
         self.flags.tenant.as_deref().or(self.profile.tenant.as_deref())
     }
 
-    /// What a client needs; the profile's command for a token is run here.
+    /// What a client needs; the profile's command for a token is run here, and may ask.
     pub(super) fn access(&self) -> Result<Access, Error> {
+        if self.flags.insecure_skip_verify {
+            aside("warning: the server's certificate is not verified; whoever is in between reads everything");
+        }
+        self.access_with(Stdio::inherit)
+    }
+
+    /// What a client needs, without a word to anybody.
+    pub(super) fn access_unattended(&self) -> Result<Access, Error> {
+        self.access_with(Stdio::null)
+    }
+
+    /// The profile's command for a token gets `stdio` as its input and for its complaints.
+    fn access_with(&self, stdio: fn() -> Stdio) -> Result<Access, Error> {
         let server = self.flags.server.as_ref().or(self.profile.server.as_ref()).or(self.server.as_ref());
         Ok(Access {
             server: server.map_or(DEFAULT_SERVER, String::as_str).to_owned(),
-            token: self.token()?,
+            token: self.token(stdio)?,
             tenant: self.tenant().map(str::to_owned),
             ca_file: self.flags.ca_file.clone().or_else(|| self.profile.ca_file.clone()),
             skip_verify: self.flags.insecure_skip_verify,
         })
     }
 
-    fn token(&self) -> Result<Option<Zeroizing<String>>, Error> {
+    fn token(&self, stdio: fn() -> Stdio) -> Result<Option<Zeroizing<String>>, Error> {
         if let Some(path) = &self.flags.token_file {
             return token_of_file(path).map(Some);
         }
@@ -184,7 +198,7 @@ impl Settings {
         match &self.profile {
             Profile { token: Some(token), .. } => token_of(token.clone(), "the profile").map(Some),
             Profile { token_file: Some(path), .. } => token_of_file(path).map(Some),
-            Profile { token_command: Some(command), .. } => token_of_command(command).map(Some),
+            Profile { token_command: Some(command), .. } => token_of_command(command, stdio).map(Some),
             _ => Ok(None),
         }
     }
@@ -281,11 +295,11 @@ fn token_of_file(path: &Path) -> Result<Zeroizing<String>, Error> {
     token_of(String::from_utf8_lossy(&bytes).into_owned(), &format!("`{shown}`"))
 }
 
-fn token_of_command(command: &str) -> Result<Zeroizing<String>, Error> {
-    let output = std::process::Command::new("sh")
+fn token_of_command(command: &str, stdio: fn() -> Stdio) -> Result<Zeroizing<String>, Error> {
+    let output = Command::new("sh")
         .args(["-c", command])
-        .stdin(std::process::Stdio::inherit())
-        .stderr(std::process::Stdio::inherit())
+        .stdin(stdio())
+        .stderr(stdio())
         .output()
         .map_err(|error| Error::Usage(format!("run the profile's token command: {error}")))?;
     match output.status.success() {
@@ -328,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_command_s_output_is_a_token() {
-        assert_eq!(*token_of_command("echo orc_b").unwrap(), "orc_b");
-        assert!(token_of_command("exit 3").is_err());
+        assert_eq!(*token_of_command("echo orc_b", Stdio::null).unwrap(), "orc_b");
+        assert!(token_of_command("exit 3", Stdio::null).is_err());
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::client::{Answer, Client};
 use super::error::{Error, code_of};
-use super::output::{Format, line};
+use super::output::{Format, aside, line};
 use super::settings::Access;
 use super::{ask, input};
 
@@ -260,7 +260,8 @@ async fn identify(flags: &Flags) -> Result<Identified, Error> {
         }),
         _ => {
             let why = said.pointer("/error/message").and_then(Json::as_str).unwrap_or("it gave no token");
-            eprintln!("error: ask {} for a token of `{user}`: {why} ({})", client.server(), answer.status.as_u16());
+            let status = answer.status.as_u16();
+            aside(&format!("error: ask {} for a token of `{user}`: {why} ({status})", client.server()));
             Err(Error::Told(code_of(answer.status.as_u16().max(400))))
         }
     }

@@ -15,7 +15,7 @@ pub(super) enum Command {
     },
     /// Show the tasks of an instance as SODA's interface has them.
     #[command(
-        after_help = "Example: orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t PROJECT task get -i 0195b0c0-2f7e-7000-8000-000000000001"
+        after_help = "Example: orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t default task get -i 0195b0c0-2f7e-7000-8000-000000000001"
     )]
     Get(Get),
 }

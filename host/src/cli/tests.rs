@@ -1,7 +1,6 @@
 //! The command line as a whole: it is consistent, and what its help says is true.
 
 use clap::CommandFactory;
-use clap::error::ErrorKind;
 
 use super::*;
 
@@ -104,3 +103,5 @@ fn soda_s_flags_are_for_soda_s_commands() {
         assert!(!is_soda(line), "{line}");
     }
 }
+
+mod operations;

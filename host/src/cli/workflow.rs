@@ -23,12 +23,12 @@ pub(super) enum Command {
     /// List the workflows of every pack's latest version.
     #[command(after_help = "Examples:
   orchctl workflow list
-  orchctl -t PROJECT workflow list")]
+  orchctl -t default workflow list")]
     List(Listing),
     /// Show a workflow of an installed pack; without a name list all as SODA's interface has them.
     #[command(after_help = "Examples:
   orchctl workflow get storage/provision-volume
-  orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t PROJECT workflow get")]
+  orchctl --orch_ip 127.0.0.1 --orch_port 8080 -t default workflow get")]
     Get {
         /// PACK/WORKFLOW.
         workflow: Option<String>,
@@ -45,7 +45,7 @@ pub(super) enum Command {
     /// Show a workflow of an installed pack, or the one in a file.
     #[command(after_help = "Examples:
   orchctl workflow show storage/provision-volume
-  orchctl workflow show packs/storage/workflows/provision-volume.yaml -o mermaid")]
+  orchctl workflow show packs/greeting/workflows/greeting.yaml -o mermaid")]
     Show(show::Show),
     /// Start a workflow directly, without a service; or run the one in a file here, without a server.
     #[command(after_help = RUN_HELP)]
@@ -61,10 +61,10 @@ pub(super) enum Command {
 }
 
 const RUN_HELP: &str = "Examples:
-  orchctl workflow run storage/provision-volume size=10 --wait
+  orchctl workflow run storage/list-storage what=hosts --wait
   orchctl workflow run flow.yaml --input '{\"size\": 10}' --skip-waits -o json
   orchctl workflow run flow.yaml --map jira.example=http://127.0.0.1:9000 --secret token=@token.txt
-  orchctl workflow run flow.yaml --pack packs/storage --connection backend=@backend.yaml --secret soda-token=@token.txt
+  orchctl workflow run flow.yaml --pack packs/storage --connection backend=@soda.yaml --secret soda-token=@token.txt
 
 Exit codes of a run on this machine:
   0  completed

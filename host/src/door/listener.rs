@@ -39,7 +39,7 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
     /// An address or path cannot be had.
-    #[error("listen on {place}: {source}")]
+    #[error("listen on {place}")]
     Bind {
         /// The address or path.
         place: String,

@@ -6,6 +6,7 @@
 
 mod directory;
 mod layout;
+mod mark;
 mod redo;
 
 use std::{
@@ -26,6 +27,7 @@ use super::{
 };
 use directory::Directory;
 use layout::{Change, Changes, Layout};
+use mark::Mark;
 
 /// Longest key in bytes. With it, a page of sled's tree always fits into its log (see `layout.rs`).
 pub const KEY_BYTES_MAX: usize = 384;
@@ -72,6 +74,23 @@ pub enum OpenError {
         "open the journal: this build of the program cannot make writes durable; report it with the target it was built for"
     )]
     NotDurable,
+    /// Acknowledged commits are missing.
+    #[error(
+        "open the journal in `{}`: it ends at commit {stored}, and commit {acknowledged} was acknowledged: its files were \
+         damaged, or replaced by older ones; restore the whole data directory from a backup, or remove `{}` to go on with \
+         what is left",
+        directory.display(), mark.display()
+    )]
+    Shortened {
+        /// The journal's directory.
+        directory: PathBuf,
+        /// The number of the last commit that is there.
+        stored: u64,
+        /// The number of the last commit that was acknowledged.
+        acknowledged: u64,
+        /// The file that says so.
+        mark: PathBuf,
+    },
     /// A file or directory cannot be used.
     #[error("open the journal: use `{}`", path.display())]
     File {
@@ -102,6 +121,7 @@ struct Store {
     step_bytes: usize,
     log: File,
     watched: Arc<Watched>,
+    mark: Mark,
     /// Held to write while a group is applied, so that a reader sees whole batches and whole values.
     visible: RwLock<()>,
     // Dropped last: it lets another process in.
@@ -130,6 +150,7 @@ impl SledJournal {
             step_bytes: tuning.segment_bytes / 8,
             log: opened.log,
             watched: opened.watched,
+            mark: opened.mark,
             visible: RwLock::new(()),
             _directory: directory,
         });
@@ -238,14 +259,17 @@ impl Store {
             self.layout.change(&self.rows, &mut writes, key, value.as_ref())?;
         }
         let bytes: usize = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let number = self.mark.next()?;
         let whole = self.visible.write().unwrap_or_else(PoisonError::into_inner);
         if bytes > 2 * self.step_bytes {
-            return redo::carry_out(&writes, self.step_bytes, self.layout.piece_bytes(), &|some| self.step(some));
+            redo::carry_out(&writes, self.step_bytes, self.layout.piece_bytes(), &|some| self.step(some))?;
+        } else {
+            self.change_at_once(&writes)?;
+            // Nobody who reads waits for the device.
+            drop(whole);
+            self.make_durable()?;
         }
-        self.change_at_once(&writes)?;
-        // Nobody who reads waits for the device.
-        drop(whole);
-        self.make_durable()
+        self.mark.write(number)
     }
 }
 

@@ -36,6 +36,11 @@ fn is_text(text: &str) -> bool {
     (1..=255).contains(&length) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
+/// Characters that show a text in another order than it has, or not at all, so that one name passes for another.
+fn is_deceptive(character: char) -> bool {
+    matches!(character, '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $check:ident, $rule:ident) => {
         $(#[$doc])*
@@ -111,6 +116,14 @@ name!(/// A service's name as people read it, `volume provision`.
     ServiceName, "service name", is_text, TEXT_RULE);
 name!(/// A task's name within its list.
     TaskName, "task name", is_text, TEXT_RULE);
+
+impl ServiceName {
+    /// Whether it can stand in a path, where clients take `.` and `..` out, and passes for no other. Asked where a service is
+    /// made; one that was stored before keeps its name.
+    pub fn is_plain(&self) -> bool {
+        !matches!(self.as_str(), "." | "..") && !self.as_str().chars().any(is_deceptive)
+    }
+}
 
 /// An instance's identifier: a UUID of version 7, so that identifiers sort by the time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -213,6 +226,17 @@ mod tests {
         assert!(ServiceName::parse("volume provision").is_ok());
         for bad in ["", " a", "a\n", &"x".repeat(256)] {
             assert!(ServiceName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_service_name_can_stand_in_a_path_and_passes_for_no_other() {
+        let is_plain = |text: &str| ServiceName::parse(text).unwrap().is_plain();
+        for good in ["a/b", "...", "Café 3", "\u{1f468}\u{200d}\u{1f467}"] {
+            assert!(is_plain(good), "{good:?}");
+        }
+        for bad in [".", "..", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", "a\u{2028}b", "a\u{2066}b"] {
+            assert!(!is_plain(bad), "{bad:?}");
         }
     }
 

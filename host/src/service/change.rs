@@ -179,10 +179,11 @@ impl Services {
             let place = if single { "/workflow".to_owned() } else { format!("/workflows/{at}") };
             self.absent(target).map(|why| Wrong::at(place, why))
         });
-        match absent.collect::<Vec<_>>() {
-            none if none.is_empty() => Ok(declared),
-            wrong => Err(ServiceError::Invalid(wrong)),
+        let mut wrong: Vec<Wrong> = absent.collect();
+        if wrong.is_empty() {
+            wrong = self.unfit_defaults(&declared);
         }
+        if wrong.is_empty() { Ok(declared) } else { Err(ServiceError::Invalid(wrong)) }
     }
 
     async fn make(&self, tenant: &TenantName, by: &str, declared: Declared) -> Result<Service, ServiceError> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Map;
 
-use super::template::Target;
+use super::template::{Declared, Target, Wrong};
 use super::{Choice, Service, ServiceError, Services, store};
 use crate::definition::schema::{self, VIOLATIONS_MAX};
 use crate::journal::StoreError;
@@ -131,6 +131,27 @@ impl Services {
         Ok(Order { service: service.name.clone(), pack: target.pack, version, workflow: target.workflow, input })
     }
 
+    /// What is set for all orders and refused by each workflow, so that no order could be taken.
+    pub(super) fn unfit_defaults(&self, declared: &Declared) -> Vec<Wrong> {
+        let defaults = Json::Object(declared.input_defaults.clone());
+        let schema_of = |target: &Target| {
+            let found = self.catalog.find_workflow(&target.pack, target.version.as_ref(), &target.workflow).ok()?;
+            found.workflows.get(&target.workflow).and_then(|entry| entry.input.clone())
+        };
+        let all: Vec<Vec<String>> = declared
+            .workflows
+            .iter()
+            .map(|target| [declared.input_schema.clone(), schema_of(target)].into_iter().flatten().collect::<Vec<_>>())
+            .map(|schemas| violations(&schemas, &defaults).unwrap_or_default())
+            .collect();
+        let refused = |name: &str| {
+            let told = all.iter().map(|violations| violations.iter().find_map(|text| about(text, name)));
+            told.collect::<Option<Vec<_>>>()?.into_iter().next()
+        };
+        let names = declared.input_defaults.keys();
+        names.filter_map(|name| Some(Wrong::at(format!("/inputDefaults/{}", token(name)), refused(name)?))).collect()
+    }
+
     /// The schema that the service has beside its workflow's.
     fn own_schema(&self, tenant: &TenantName, service: &Service) -> Result<Option<Json>, String> {
         if !service.is_own() {
@@ -185,6 +206,27 @@ enum Unfit {
     Schema(String),
     /// What is wrong with it.
     Input(Vec<String>),
+}
+
+/// What schemas find wrong with a value, nothing where one is no schema.
+fn violations(schemas: &[Json], value: &Json) -> Option<Vec<String>> {
+    let validators: Vec<_> = schemas.iter().map(schema::compile).collect::<Result<_, _>>().ok()?;
+    Some(validators.iter().flat_map(|validator| schema::violations(validator, value, VIOLATIONS_MAX)).collect())
+}
+
+/// What a violation says of this member of the input; what it says of others, or that some are missing, is not about it.
+pub(super) fn about(violation: &str, name: &str) -> Option<String> {
+    let (pointer, message) = violation.strip_prefix('`')?.split_once("`: ")?;
+    let rest = pointer.strip_prefix('/').and_then(|pointer| pointer.strip_prefix(&token(name)));
+    let is_inside = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_unknown = pointer == "/"
+        && message.starts_with("Additional properties are not allowed")
+        && message.contains(&format!("'{name}'"));
+    match (is_inside, is_unknown) {
+        (true, _) => Some(format!("no order can have this: {message}")),
+        (_, true) => Some("no order can have this: the workflow's input has no such member".to_owned()),
+        _ => None,
+    }
 }
 
 /// The input, completed by the schemas' defaults where it fits with them.

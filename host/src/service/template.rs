@@ -183,8 +183,14 @@ impl Template {
         if bytes > BYTES_MAX {
             wrong.push(Wrong::at("", format!("the service has {bytes} bytes; {BYTES_MAX} fit")));
         }
-        if self.name.is_none() {
-            wrong.push(Wrong::at("/name", "give the service a name"));
+        match &self.name {
+            None => wrong.push(Wrong::at("/name", "give the service a name")),
+            Some(name) if !name.is_plain() => {
+                let message =
+                    "take a name that is not `.` or `..`, without characters that nobody sees or that turn text around";
+                wrong.push(Wrong::at("/name", message));
+            }
+            Some(_) => {}
         }
         let workflows = self.targets().unwrap_or_else(|found| {
             wrong.push(found);
@@ -224,10 +230,10 @@ impl Template {
                 wrong.push(Wrong::at(pointer, format!("use at most {TEXT_CHARACTERS_MAX} characters")));
             }
         }
-        if self.icon.as_ref().is_some_and(|icon| icon.len() > ICON_BYTES_MAX || icon.chars().any(char::is_control)) {
+        if self.icon.as_ref().is_some_and(|icon| !is_icon(icon)) {
             wrong.push(Wrong::at(
                 "/icon",
-                format!("use a URL, a name or a `data:` URL of at most {ICON_BYTES_MAX} bytes"),
+                format!("use an `https:` URL, a name or a `data:image/` URL of at most {ICON_BYTES_MAX} bytes"),
             ));
         }
         for (pointer, count, max) in
@@ -240,6 +246,11 @@ impl Template {
     }
 
     fn check_input(&self, wrong: &mut Vec<Wrong>) {
+        for (pointer, data) in [("/inputSchema", &self.input_schema), ("/uiSchema", &self.ui_schema)] {
+            if data.as_ref().is_some_and(|data| !data.is_object()) {
+                wrong.push(Wrong::at(pointer, "give an object"));
+            }
+        }
         if let Some(Err(error)) = self.input_schema.as_ref().map(schema::compile) {
             wrong.push(Wrong::at(format!("/inputSchema{}", error.pointer), error.message));
         }
@@ -279,6 +290,28 @@ impl Template {
         }
         Ok(targets)
     }
+}
+
+impl Template {
+    /// The same service with its one workflow said by `pack`, `version` and `workflow`; unchanged where it has several.
+    pub fn single(mut self) -> Self {
+        if let [_] = self.workflows.as_slice() {
+            let only = self.workflows.remove(0);
+            (self.pack, self.version, self.workflow) = (Some(only.pack), only.version, Some(only.workflow));
+        }
+        self
+    }
+}
+
+/// Whether a page may show this as a picture: an address that runs nothing, a picture itself, or a name.
+fn is_icon(text: &str) -> bool {
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme.trim().to_ascii_lowercase());
+    let is_harmless = match scheme.as_deref() {
+        Some("data") => text.get(5..11).is_some_and(|kind| kind.eq_ignore_ascii_case("image/")),
+        Some(scheme) => !["javascript", "vbscript", "file", "blob"].contains(&scheme),
+        None => true,
+    };
+    is_harmless && text.len() <= ICON_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
 impl From<Declared> for Template {

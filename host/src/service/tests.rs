@@ -260,3 +260,69 @@ fn a_stored_row_is_read_as_it_was_written() {
     let read: ServiceRow = serde_json::from_value(stored.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), stored);
 }
+
+#[test]
+fn a_service_has_a_plain_name_an_icon_that_runs_nothing_and_objects_for_schemas() {
+    let check = |member: &str, value: Json, fits: bool| {
+        let mut body = json!({ "name": "gold", "pack": "shop", "workflow": "order" });
+        body[member] = value.clone();
+        let template: Template = serde_json::from_value(body).unwrap();
+        let wrong = template.check().err().unwrap_or_default();
+        assert_eq!(wrong.is_empty(), fits, "{member} {value}: {wrong:?}");
+        assert!(wrong.iter().all(|wrong| wrong.pointer == format!("/{member}")), "{wrong:?}");
+    };
+    for good in ["cart", "mdi:cart", "https://x.example/a.svg", "data:image/png;base64,AA==", "a/b.png"] {
+        check("icon", json!(good), true);
+    }
+    for bad in ["javascript:alert(1)", "JavaScript :x", " vbscript:x", "data:text/html,x", "data:", "file:///etc/x"] {
+        check("icon", json!(bad), false);
+    }
+    for (name, fits) in [("a/b", true), ("..", false), (".", false), ("a\u{202e}b", false)] {
+        check("name", json!(name), fits);
+    }
+    check("inputSchema", json!(true), false);
+    check("uiSchema", json!([]), false);
+    check("uiSchema", json!({ "ui:order": ["*"] }), true);
+}
+
+/// Such a service could be made and never be ordered, and the customer was told of a member that she did not send.
+#[tokio::test]
+async fn what_is_set_for_all_orders_has_to_fit_a_workflow() {
+    let bench = Bench::new().await;
+    let make = async |workflows: Json, defaults: Json| {
+        let body = json!({ "name": "gold", "workflows": workflows, "inputDefaults": defaults });
+        let template: Template = serde_json::from_value(body).unwrap();
+        match bench
+            .services
+            .put(&TenantName::standard(), "ann", &ServiceName::parse("gold").unwrap(), template, None)
+            .await
+        {
+            Ok(_) => Vec::new(),
+            Err(ServiceError::Invalid(wrong)) => wrong.into_iter().map(|wrong| wrong.pointer).collect(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let (order, gift) = (json!({ "pack": "shop", "workflow": "order" }), json!({ "pack": "shop", "workflow": "gift" }));
+    let one = json!([order]);
+    assert_eq!(make(one.clone(), json!({ "size": "x" })).await, ["/inputDefaults/size"]);
+    assert_eq!(
+        make(one.clone(), json!({ "colour": "blue" })).await,
+        Vec::<String>::new(),
+        "what is missing is ordered"
+    );
+    assert_eq!(make(one, json!({ "size": 3, "other": 1 })).await, Vec::<String>::new(), "the schema takes others");
+    let both = json!([order, gift]);
+    assert_eq!(make(both.clone(), json!({ "size": "x" })).await, Vec::<String>::new(), "the second takes it");
+    assert_eq!(make(json!([gift]), json!({ "words": 1 })).await, ["/inputDefaults/words"]);
+}
+
+#[test]
+fn a_violation_is_about_the_member_it_names() {
+    use super::order::about;
+    assert!(about("`/size`: \"x\" is not of type \"integer\"", "size").is_some());
+    assert!(about("`/host/port`: 0 is less than 1", "host").is_some());
+    assert!(about("`/`: Additional properties are not allowed ('a', 'b' were unexpected)", "b").is_some());
+    assert!(about("`/`: \"size\" is a required property", "size").is_none());
+    assert!(about("`/sizes`: wrong", "size").is_none());
+    assert!(about("`/a~1b`: wrong", "a/b").is_some());
+}

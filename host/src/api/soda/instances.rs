@@ -18,7 +18,7 @@ use super::request::{Asks, Here, Object, Token, text_of};
 use super::view::Shown;
 use crate::api::extract::IdempotencyKey;
 use crate::api::instances::{NewInstance, start_of};
-use crate::api::problem::{Kind, Problem};
+use crate::api::problem::{Fault, Kind, Problem};
 use crate::api::rooms::Rooms;
 use crate::clock::{Clock as _, SystemClock};
 use crate::coordinator::view::{InstanceFilter, InstanceSummary};
@@ -109,18 +109,19 @@ fn unfit(problem: Problem, names: Names<'_>) -> Refusal {
     if !matches!(problem.kind, Kind::InvalidInput) {
         return problem.into();
     }
-    let told = |fault: &crate::api::problem::Fault| {
+    let told = |fault: &Fault| {
         let pointer = fault.pointer.as_deref().unwrap_or_default().trim_start_matches("/input").trim_start_matches('/');
         let (member, rest) = pointer.split_once('/').unwrap_or((pointer, ""));
         let parameter = names.parameter(member).unwrap_or_else(|| member.to_owned());
-        (
-            if rest.is_empty() { parameter } else { format!("{parameter}.{}", rest.replace('/', ".")) },
-            fault.message.clone(),
-        )
+        match (parameter.as_str(), rest) {
+            ("", _) => (parameter, in_words(&fault.message, names)),
+            (_, "") => (parameter, fault.message.clone()),
+            (_, rest) => (format!("{parameter}.{}", rest.replace('/', ".")), fault.message.clone()),
+        }
     };
     let faults: Vec<(String, String)> = problem.errors.iter().map(told).collect();
     let sentence = |(parameter, message): &(String, String)| match parameter.as_str() {
-        "" => in_words(message, names),
+        "" => message.clone(),
         parameter => format!("{parameter}: {message}"),
     };
     let text = faults.iter().map(sentence).collect::<Vec<_>>().join("; ");

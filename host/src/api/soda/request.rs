@@ -113,7 +113,10 @@ impl Asks {
     pub fn number(&self, name: &str, max: usize) -> Result<Option<usize>, Refusal> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number = text.parse().ok().filter(|number| *number <= max);
-        let wrong = || Refusal::new(Kind::InvalidParameter, format!("set `{name}` to 0 to {max}"));
+        let wrong = || {
+            let range = if max == usize::MAX { "a whole number".to_owned() } else { format!("0 to {max}") };
+            Refusal::new(Kind::InvalidParameter, format!("set `{name}` to {range}"))
+        };
         number.map(Some).ok_or_else(wrong)
     }
 }

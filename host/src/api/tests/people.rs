@@ -194,3 +194,33 @@ async fn without_authentication_everything_is_open_and_the_server_says_so() {
     assert_eq!(server.get("/v1/audit").await.json()["items"], json!([]));
     assert_eq!(Bench::new().await.server.get("/v1/version").await.json()["authentication"], "required");
 }
+
+/// Streams used to go on after their token was revoked, for as long as the client held them open.
+#[tokio::test]
+async fn a_stream_ends_soon_after_its_token_was_revoked() {
+    use futures_util::StreamExt;
+    let bench = Bench::new().await;
+    let token = bench.make(&bench.admin, json!({ "name": "ci", "roles": ["viewer"] }), &[]).await;
+    let bearer = format!("Bearer {token}");
+    let open = |path: &'static str| bench.server.send(request("GET", path, &[("authorization", bearer.as_str())], ""));
+    let mut streams = Vec::new();
+    for path in ["/v1/events", "/v1/events?format=cloudevents", "/v1/notifications/events"] {
+        let response = open(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        streams.push(response.into_body().into_data_stream());
+    }
+    let while_open = async |stream: &mut axum::body::BodyDataStream, time_ms: u64| {
+        let time = std::time::Duration::from_millis(time_ms);
+        tokio::time::timeout(time, async { while stream.next().await.is_some() {} }).await
+    };
+    for stream in &mut streams {
+        // Looked at some times, and good each time.
+        assert!(while_open(stream, 100).await.is_err(), "a stream ended although its token is good");
+    }
+    let gone = bench.ask(&bench.admin, "DELETE", "/v1/tokens/ci", Json::Null).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    for stream in &mut streams {
+        let ended = while_open(stream, 20_000).await;
+        assert!(ended.is_ok(), "a stream goes on although its token was revoked");
+    }
+}

@@ -103,6 +103,9 @@ async fn a_problem_says_where_and_what_to_do() {
     assert_eq!(document["instance"], "/v1/instances");
     let answer = server.put("/v1/connections/a", json!({ "baseUrl": "http://a", "timeoutMs": "1s" })).await;
     assert_eq!(answer.json()["errors"][0]["pointer"], "/timeoutMs");
+    let header = json!({ "scheme": "header", "name": "a b", "value": "token" });
+    let answer = server.put("/v1/connections/a", json!({ "baseUrl": "http://a", "authentication": header })).await;
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/authentication/name", "a member of a member has a pointer too");
     let answer = server.ask("PATCH", "/v1/packs", &[], "").await;
     assert_eq!(
         (answer.problem().as_str(), &answer.headers["allow"]),

@@ -169,3 +169,43 @@ async fn what_somebody_may_not_order_is_not_there_for_her() {
     assert_eq!(ask("DELETE", "/v1/schedules/a", json!({})).await.problem(), "unknown-schedule");
     assert_eq!(ask("POST", "/v1/instances", json!({"service": "gold"})).await.status, StatusCode::CREATED);
 }
+
+/// A change of `workflow` alone used to be told to give either `workflows`, or `pack` and `workflow`.
+#[tokio::test]
+async fn the_one_workflow_of_a_service_is_changed_by_its_name() {
+    let server = Server::new().await;
+    install_shop(&server).await;
+    let body = json!({ "name": "gold", "pack": "shop", "workflow": "order" });
+    assert_eq!(server.post("/v1/services", body).await.status, StatusCode::CREATED);
+    let change = async |patch: Json| {
+        let kind = [("content-type", "application/merge-patch+json")];
+        server.ask("PATCH", "/v1/services/gold", &kind, patch.to_string()).await
+    };
+    let changed = change(json!({ "workflow": "gift" })).await.json();
+    assert_eq!((&changed["workflow"], changed["workflows"].as_array().unwrap().len()), (&json!("gift"), 1));
+    let changed = change(json!({ "version": "1.0.0" })).await.json();
+    assert_eq!((&changed["workflow"], &changed["version"]), (&json!("gift"), &json!("1.0.0")));
+    let several =
+        json!({ "workflows": [{ "pack": "shop", "workflow": "gift" }, { "pack": "shop", "workflow": "order" }] });
+    assert_eq!(change(several).await.json()["workflows"].as_array().unwrap().len(), 2);
+    let refused = change(json!({ "workflow": "order" })).await;
+    assert_eq!(
+        (refused.problem(), &refused.json()["errors"][0]["pointer"]),
+        ("invalid-body".to_owned(), &json!("/workflows"))
+    );
+}
+
+/// A service whose pack was removed could not be switched off, because the pack is not there.
+#[tokio::test]
+async fn a_service_whose_pack_is_gone_can_be_switched_off() {
+    let server = Server::new().await;
+    install_shop(&server).await;
+    let body = json!({ "name": "gold", "pack": "shop", "workflow": "order" });
+    assert_eq!(server.post("/v1/services", body).await.status, StatusCode::CREATED);
+    assert_eq!(server.delete("/v1/packs/shop/1.0.0").await.status, StatusCode::NO_CONTENT);
+    let kind = [("content-type", "application/merge-patch+json")];
+    let patched = server.ask("PATCH", "/v1/services/gold", &kind, "{\"enabled\":false}").await;
+    assert_eq!((patched.status, &patched.json()["enabled"]), (StatusCode::OK, &json!(false)), "{:?}", patched.body);
+    let refused = server.ask("PATCH", "/v1/services/gold", &kind, "{\"group\":\"g\"}").await;
+    assert_eq!(refused.problem(), "invalid-body");
+}

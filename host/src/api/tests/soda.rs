@@ -205,6 +205,52 @@ async fn every_route_answers_with_soda_s_codes() {
 }
 
 #[tokio::test]
+async fn what_is_not_there_is_told_in_soda_s_words() {
+    let scene = Scene::new().await;
+    let nothing = "0199c1f0-0000-7000-8000-000000000000";
+    let no_execution = json!({ "response": { "faultstring": "there is no such execution" } });
+    let rows = [
+        ("GET", format!("services/{nothing}"), 404, json!({})),
+        ("GET", "services/nothing".to_owned(), 404, json!({})),
+        ("PUT", format!("services/{nothing}"), 404, json!({})),
+        ("DELETE", format!("services/{nothing}"), 404, json!("Failed")),
+        ("GET", format!("instances/{nothing}"), 404, json!({})),
+        ("GET", "instances/nothing".to_owned(), 404, json!({})),
+        ("PUT", format!("instances/{nothing}"), 404, json!({})),
+        ("DELETE", format!("instances/{nothing}"), 404, json!("Failed")),
+        ("DELETE", "instances/nothing".to_owned(), 404, json!("Failed")),
+        ("POST", format!("instances/{nothing}/cancel"), 404, json!({})),
+        ("GET", format!("instances?service_def={nothing}"), 200, json!([])),
+        ("GET", "instances?service_def=nothing".to_owned(), 200, json!([])),
+        ("GET", format!("tasks/{nothing}"), 404, no_execution.clone()),
+        ("GET", "tasks/5fd3a1".to_owned(), 404, no_execution.clone()),
+        ("GET", format!("tasks?instance={nothing}"), 404, no_execution),
+        ("GET", "workflows/nothing".to_owned(), 404, json!({})),
+    ];
+    for (method, rest, code, told) in rows {
+        let body = registration("volumes", &["opensds.provision-volume"]);
+        let answer = scene.send(method, &rest, body).await;
+        assert_eq!((answer.status.as_u16(), answer.json()), (code, told), "{method} {rest}");
+    }
+    let list = scene.0.get(&format!("/v1beta/orchestration/instances/service/{nothing}")).await;
+    assert_eq!((list.status.as_u16(), list.json()), (200, json!([])));
+}
+
+#[tokio::test]
+async fn a_page_is_asked_for_by_whole_numbers() {
+    let scene = Scene::new().await;
+    for (query, told) in [
+        ("limit=-1", "set `limit` to a whole number"),
+        ("limit=many", "set `limit` to a whole number"),
+        ("offset=-1", "set `offset` to 0 to 10000"),
+        ("offset=99999999999999999999", "set `offset` to 0 to 10000"),
+    ] {
+        let answer = scene.get(&format!("instances?{query}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["message"]), (400, &json!(told)), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_registration_is_refused_in_soda_s_words() {
     let scene = Scene::new().await;
     let without = |name: &str| {
@@ -300,6 +346,8 @@ async fn a_start_is_refused_in_soda_s_words() {
     assert_eq!((unfit.status.as_u16(), &told["code"]), (400, &json!(400)));
     let text = told["faultstring"].as_str().unwrap();
     assert!(text.contains("size:") && text.contains("\"host_id\" is a required property"), "{text}");
+    let faults = told["errors"].to_string();
+    assert!(faults.contains("host_id") && !faults.contains("hostId"), "in the words of the form: {faults}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::error::Error;
 use crate::cli::input;
+use crate::cli::output::aside;
 use crate::definition::diagnostic::near;
 use crate::definition::yaml;
 use crate::pack::build as builder;
@@ -89,7 +90,7 @@ pub(super) fn read(paths: &[String]) -> Result<Vec<Document>, Error> {
 /// Compiles a pack's components, where its source is a folder.
 pub(super) fn build(document: &Document) -> Result<(), Error> {
     let Some(source) = document.source().filter(|source| source.is_dir()) else { return Ok(()) };
-    let built = builder::build(&source, &mut |text| eprintln!("{text}"));
+    let built = builder::build(&source, &mut |text| aside(text));
     built.map(drop).map_err(|error| Error::Failed(format!("{}: {error}", document.place)))
 }
 

@@ -79,7 +79,6 @@ fn headers(access: &Access) -> Result<HeaderMap, Error> {
 
 fn trusting(builder: reqwest::ClientBuilder, access: &Access) -> Result<reqwest::ClientBuilder, Error> {
     if access.skip_verify {
-        eprintln!("warning: the server's certificate is not verified; whoever is in between reads everything");
         return Ok(builder.tls_danger_accept_invalid_certs(true).tls_danger_accept_invalid_hostnames(true));
     }
     match &access.ca_file {

@@ -8,7 +8,7 @@ use crate::cli::output::items;
 use crate::definition::diagnostic::near;
 
 /// The collections whose items are called by a name.
-const NAMED: &[&str] = &["services", "packs", "connections", "secrets", "schedules", "tenants"];
+const NAMED: &[&str] = &["services", "packs", "connections", "secrets", "schedules", "tenants", "tokens"];
 
 impl Client {
     /// The answer; where something of this name does not exist, with the names that are spelled nearly like it.

@@ -1,10 +1,13 @@
 //! Tables and cards for people, and the same columns for programs.
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use serde_json::Value as Json;
 
 use super::format::csv_field;
 use super::{Column, cell, printable};
+
+/// Columns that a terminal has to have for a table to be fitted into it: into fewer it would come out letter by letter.
+const WIDTH_MIN: u16 = 60;
 
 /// A list as a table.
 pub(super) fn table(items: &[Json], columns: &[Column], headings: bool, colour: bool) -> String {
@@ -57,7 +60,11 @@ pub(super) fn identity(item: &Json, columns: &[Column]) -> String {
 
 fn plain(colour: bool) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let arrangement = match table.width() {
+        Some(width) if width >= WIDTH_MIN => ContentArrangement::Dynamic,
+        _ => ContentArrangement::Disabled,
+    };
+    table.load_style(presets::NOTHING).set_content_arrangement(arrangement);
     if colour {
         table.enforce_styling().style_text_only();
     }
@@ -85,7 +92,11 @@ fn colour_of(text: &str) -> Option<Color> {
     }
 }
 
-fn trimmed(table: Table) -> String {
+fn trimmed(mut table: Table) -> String {
+    // Names and identifiers are copied, so they stay in one piece.
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
+    }
     let text = table.to_string();
     text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::report;
 use crate::cli::Context;
 use crate::cli::error::Error;
-use crate::cli::output::line;
+use crate::cli::output::{aside, line};
 use crate::cli::workflow::desk::tools;
 use crate::definition::{Diagnostic, Severity};
 use crate::desk::check_pack::{self, Built};
@@ -64,7 +64,7 @@ impl Check {
 
 fn tell(folder: &Path, findings: &[Diagnostic]) -> Result<(), Error> {
     if !findings.is_empty() {
-        eprintln!("{}\n", report(findings));
+        aside(&format!("{}\n", report(findings)));
     }
     match findings.iter().any(|finding| finding.severity == Severity::Error) {
         true => Ok(()),

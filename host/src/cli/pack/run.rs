@@ -12,7 +12,7 @@ use crate::capability::HostPattern;
 use crate::cli::Context;
 use crate::cli::error::Error;
 use crate::cli::input;
-use crate::cli::output::printable;
+use crate::cli::output::aside;
 use crate::cli::workflow::desk::tools;
 use crate::cli::workflow::local::{Value, data, secret, tell, verdict};
 use crate::connection::declaration::Connection;
@@ -26,7 +26,7 @@ use crate::model::{ActionName, ConnectionName, PackName, SecretName, WorkflowNam
 pub(super) const HELP: &str = "Examples:
   orchctl pack run packs/greeting greet-person --input '{\"words\": \"Hello\", \"name\": \"Ann\"}'
   orchctl pack run packs/storage --workflow provision-volume --input @order.json \\
-    --connection backend=@connection.json --secret token=@token.txt
+    --connection backend=@soda.yaml --secret soda-token=@token.txt
 
 A connection is a base URL, or a file (`@FILE`) with the declaration that a server would get:
   {\"baseUrl\": \"https://sds.example/v1\", \"authentication\": {\"scheme\": \"bearer\", \"token\": \"token\"}}";
@@ -152,7 +152,7 @@ fn say(callee: &str, called: Called) {
             format!("{callee} has failed: {} ({}): {}", problem.title, problem.status, problem.detail)
         }
     };
-    eprintln!("{}", printable(&text));
+    aside(&text);
 }
 
 fn connection(text: &str) -> Result<(ConnectionName, Connection), String> {

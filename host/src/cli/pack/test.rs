@@ -10,17 +10,17 @@ use serde_json::{Value as Json, json};
 use super::{failed, report};
 use crate::cli::Context;
 use crate::cli::error::Error;
-use crate::cli::output::line;
+use crate::cli::output::{aside, line};
 use crate::cli::workflow::desk::tools;
 use crate::desk::pack_test::{BenchError, Count, Coverage, Fault, Options, PackTest, Report, Verdict};
 use crate::desk::tools::Tools;
 use crate::pack::build;
 
 pub(super) const HELP: &str = "Examples:
-  orchctl pack test                                  the pack in this folder
-  orchctl pack test packs/storage --case 'made'      only cases whose file or name has this text
-  orchctl pack test packs/* --crash                  each case again, with the process dying at each record
-  orchctl pack test --coverage-min 90                fails where less of a workflow is gone through";
+  orchctl pack test                                   # the pack in this folder
+  orchctl pack test packs/greeting --case English     # only cases whose file or name has this text
+  orchctl pack test packs/greeting --crash            # each case again, with the process dying at each record
+  orchctl pack test packs/greeting --coverage-min 90   # fails where less of a workflow is gone through";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Test {
@@ -69,7 +69,7 @@ impl Test {
 
     async fn pack(&self, context: &Context, folder: &Path, tools: &Arc<Tools>) -> Result<Tested, Error> {
         if self.build {
-            build::build(folder, &mut |text| eprintln!("{text}")).map_err(failed)?;
+            build::build(folder, &mut |text| aside(text)).map_err(failed)?;
         }
         let began = Instant::now();
         let mut pack = PackTest::open(folder, &self.with, tools.clone()).await.map_err(unreadable)?;

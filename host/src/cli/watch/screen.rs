@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use crate::cli::instance::{dress_tasks, log_line};
-use crate::cli::output::{Output, cell, is_watched, items, printable};
+use crate::cli::output::{Output, aside, cell, is_watched, items, printable};
 
 /// How often a line about the same task's progress is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl Screen {
         let text = task_line(task, status);
         match &mut self.kind {
             Kind::Silent => {}
-            Kind::Lines { .. } => eprintln!("{text}"),
+            Kind::Lines { .. } => aside(&text),
             Kind::Bars { all, bars } => {
                 if let Some(bar) = bars.remove(&id).filter(|_| over) {
                     bar.finish_and_clear();
@@ -87,7 +87,7 @@ impl Screen {
             Kind::Lines { last } => {
                 let now = Instant::now();
                 if last.get(&id).is_none_or(|last| now.duration_since(*last) >= LINE_EVERY) {
-                    eprintln!("{}: {text}", printable(&cell(event, &["/name"])));
+                    aside(&format!("{}: {text}", cell(event, &["/name"])));
                     last.insert(id, now);
                 }
             }
@@ -111,7 +111,7 @@ impl Screen {
         let text = printable(&log_line(event));
         match &self.kind {
             Kind::Silent => {}
-            Kind::Lines { .. } => eprintln!("{text}"),
+            Kind::Lines { .. } => aside(&text),
             Kind::Bars { all, .. } => drop(all.println(text)),
         }
     }

@@ -10,7 +10,7 @@ use super::desk::{Desk, report, text_of};
 use super::sarif;
 use crate::cli::Context;
 use crate::cli::error::Error;
-use crate::cli::output::{Format, line};
+use crate::cli::output::{Format, aside, line};
 use crate::definition::evaluate::Evaluate;
 use crate::definition::{Diagnostic, Severity, Source, yaml};
 use crate::desk::check;
@@ -119,7 +119,7 @@ fn is_workflow(path: &Path) -> bool {
 
 fn tell(file: &Path, findings: &[Diagnostic]) -> Result<(), Error> {
     if !findings.is_empty() {
-        eprintln!("{}\n", report(findings));
+        aside(&format!("{}\n", report(findings)));
     }
     match findings.iter().any(|finding| finding.severity == Severity::Error) {
         true => Ok(()),

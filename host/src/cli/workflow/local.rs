@@ -14,7 +14,7 @@ use crate::cli::Context;
 use crate::cli::error::Error;
 use crate::cli::input;
 use crate::cli::order::Start;
-use crate::cli::output::{Column, line};
+use crate::cli::output::{Column, aside, line};
 use crate::connection::declaration::Connection;
 use crate::definition::yaml;
 use crate::desk::actions::{DeskActions, pack_above};
@@ -88,7 +88,7 @@ impl Local {
     pub(super) async fn execute(&self, context: &Context, file: &str, start: &Start, desk: &Desk) -> Result<(), Error> {
         let outcome = self.outcome(Path::new(file), start, desk).await?;
         if !outcome.warnings.is_empty() {
-            eprintln!("{}\n", report(&outcome.warnings));
+            aside(&format!("{}\n", report(&outcome.warnings)));
         }
         let data = data(&outcome);
         match context.output.is_for_people() {

@@ -1,4 +1,5 @@
-//! The journal's directory: `lock`, held while a process has the journal open, and `store`, sled's own files.
+//! The journal's directory: `lock`, held while a process has the journal open, `store`, sled's own files, and `mark`, which
+//! says how far they reach.
 //!
 //! A store is made under another name, synced whole and renamed, so that `store` is always a complete one: sled does
 //! not sync the files it starts with. Everything sled does while it opens is synced before the first commit.
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     OpenError, Tuning, Watched, failed,
     layout::{Changes, Layout},
+    mark::Mark,
 };
 use crate::journal::{StoreError, keys, row};
 
@@ -38,6 +40,7 @@ pub(super) struct Opened {
     pub(super) rows: sled::Db,
     pub(super) log: File,
     pub(super) watched: Arc<Watched>,
+    pub(super) mark: Mark,
 }
 
 /// The value of the row `format`.
@@ -55,7 +58,7 @@ impl Directory {
         if !store.try_exists().map_err(at(&store))? {
             make(path, &store, tuning)?;
         }
-        let opened = open(&store, tuning)?;
+        let opened = open(path, &store, tuning)?;
         Ok((directory, opened))
     }
 }
@@ -87,7 +90,7 @@ fn make(directory: &Path, store: &Path, tuning: Tuning) -> Result<(), OpenError>
     sync(directory)
 }
 
-fn open(store: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
+fn open(directory: &Path, store: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
     remove_unfinished_snapshots(store)?;
     let path = store.join("db");
     let log = File::options().read(true).write(true).open(&path).map_err(at(&path))?;
@@ -95,6 +98,8 @@ fn open(store: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
     // so in a snapshot, which must not outlive the log it describes.
     log.sync_all().map_err(at(&path))?;
     let rows = open_sled(store, tuning)?;
+    // Before anything is written, and before a store without a format is called something else.
+    let mark = Mark::open(&rows, directory)?;
     check_format(&rows, tuning)?;
     rows.flush().map_err(failed)?;
     sync_all_in(store)?;
@@ -104,7 +109,7 @@ fn open(store: &Path, tuning: Tuning) -> Result<Opened, OpenError> {
     watched.learned();
     match watched.calls() {
         0 => Err(OpenError::NotDurable),
-        _ => Ok(Opened { rows, log, watched }),
+        _ => Ok(Opened { rows, log, watched, mark }),
     }
 }
 

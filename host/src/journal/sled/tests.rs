@@ -66,6 +66,66 @@ async fn a_snapshot_that_was_being_written_is_no_damage() {
     assert_eq!(journal.get(b"a"), Ok(Some(Bytes::from_static(b"1"))));
 }
 
+/// Bit rot, or a hand, anywhere in the log: what stands behind it must not be given up in silence.
+#[tokio::test]
+async fn a_store_that_lost_acknowledged_commits_is_not_opened() {
+    let (directory, journal) = opened().await;
+    for n in 0..200 {
+        journal.commit(put(&format!("key-{n}"), &"x".repeat(400))).await.expect("committed");
+    }
+    drop(journal);
+    let log = directory.path().join("store/db");
+    let whole = std::fs::read(&log).expect("the log");
+    let last = whole.iter().rposition(|byte| *byte != 0).expect("the log holds something");
+    for share in 1..8 {
+        let mut damaged = whole.clone();
+        damaged[last * share / 8] ^= 0x40;
+        std::fs::write(&log, damaged).expect("written");
+        for snapshot in std::fs::read_dir(directory.path().join("store")).expect("a directory") {
+            let path = snapshot.expect("an entry").path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")) {
+                std::fs::remove_file(path).expect("removed");
+            }
+        }
+        let refusal = refusal(directory.path());
+        assert!(refusal.contains("and commit 200 was acknowledged"), "{share}: {refusal}");
+    }
+    std::fs::write(&log, whole).expect("written");
+    let journal = SledJournal::open(directory.path()).expect("it is whole again");
+    assert!(journal.get(b"key-199").expect("read").is_some());
+}
+
+#[tokio::test]
+async fn an_older_store_is_told_from_the_one_that_was_acknowledged() {
+    let (directory, journal) = opened().await;
+    journal.commit(put("a", "1")).await.expect("committed");
+    drop(journal);
+    let older = TempDir::new().expect("a directory");
+    copy(&directory.path().join("store"), older.path());
+    let journal = SledJournal::open(directory.path()).expect("opened");
+    journal.commit(put("b", "2")).await.expect("committed");
+    drop(journal);
+    std::fs::remove_dir_all(directory.path().join("store")).expect("removed");
+    copy(older.path(), &directory.path().join("store"));
+    let refusal = refusal(directory.path());
+    assert!(refusal.contains("ends at commit 1, and commit 2 was acknowledged"), "{refusal}");
+    std::fs::remove_file(directory.path().join("mark")).expect("removed");
+    let journal = SledJournal::open(directory.path()).expect("the admin wants what is left");
+    assert_eq!(journal.get(b"a"), Ok(Some(Bytes::from_static(b"1"))));
+    assert_eq!(journal.get(b"b"), Ok(None));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let (from, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
+        match from.is_dir() {
+            true => copy(&from, &to),
+            false => drop(std::fs::copy(&from, &to).expect("copied")),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_commit_alone_costs_one_sync_and_a_crowd_shares_them() {
     let (_directory, journal) = opened().await;

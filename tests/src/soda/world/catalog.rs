@@ -12,12 +12,12 @@ pub(super) struct Host {
 }
 
 impl World {
-    pub(in crate::soda) fn add_host(&mut self, zones: &[&str]) -> String {
+    pub(in crate::soda) fn add_host(&mut self, id: &str, zones: &[&str]) {
         let body = json!({
             "accessMode": "agentless", "hostName": "host", "osType": "linux", "ip": "192.0.2.1",
             "availabilityZones": zones
         });
-        self.make_host(&body)
+        self.make_host(id, &body);
     }
 
     pub(in crate::soda) fn add_profile(&mut self, id: &str) {
@@ -26,7 +26,8 @@ impl World {
 
     pub(super) fn create_host(&mut self, asked: &Asked) -> Result<Answer, Refusal> {
         rules::check(asked.body, rules::HOST).map_err(bad)?;
-        let id = self.make_host(asked.body);
+        let id = Uuid::now_v7().to_string();
+        self.make_host(&id, asked.body);
         self.get_host(&id)
     }
 
@@ -35,9 +36,8 @@ impl World {
         Ok(Answer::json(200, host.shown.clone()))
     }
 
-    fn make_host(&mut self, body: &Value) -> String {
-        let id = Uuid::now_v7().to_string();
-        let mut shown = self.head(&id);
+    fn make_host(&mut self, id: &str, body: &Value) {
+        let mut shown = self.head(id);
         for name in ["accessMode", "hostName", "osType", "ip", "availabilityZones", "initiators"] {
             if let Some(value) = body.get(name) {
                 shown.insert(name.to_owned(), value.clone());
@@ -46,8 +46,7 @@ impl World {
         let zones = body["availabilityZones"].as_array().into_iter().flatten();
         let zones = zones.filter_map(Value::as_str).map(str::to_owned).collect();
         self.made.hosts += 1;
-        self.hosts.insert(id.clone(), Host { shown: Value::Object(shown), zones });
-        id
+        self.hosts.insert(id.to_owned(), Host { shown: Value::Object(shown), zones });
     }
 
     /// The query is ignored, as most releases do.

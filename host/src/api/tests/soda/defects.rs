@@ -290,3 +290,71 @@ async fn whoever_may_not_is_told_so() {
     assert_eq!(ask(Role::TenantAdmin, "blue", "GET", "instances", json!({})).await, 403, "a foreign tenant");
     assert_eq!(ask(Role::TenantAdmin, "blue", "POST", "services", said).await, 403);
 }
+
+/// Installs a pack `shop` of this version whose workflow `boom` fails, and whose input has these properties.
+async fn install_shop(scene: &Scene, version: &str, properties: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        "format: 1\nname: shop\nversion: {version}\nworld: orchestrator:pack/action@0.1\nworkflows: [boom.yaml]\n"
+    );
+    let workflow = format!(
+        "document: {{ dsl: '1.0.0', namespace: shop, name: boom, version: '{version}' }}\n\
+         input: {{ schema: {{ document: {{ type: object, properties: {{ {properties} }} }} }} }}\n\
+         do:\n  - fall: {{ raise: {{ error: {{ type: 'https://shop.example/full', status: 507, title: shelf full, \
+         detail: nothing fits on the shelf }} }} }}\n"
+    );
+    std::fs::write(folder.path().join("pack.yaml"), manifest).unwrap();
+    std::fs::write(folder.path().join("boom.yaml"), workflow).unwrap();
+    scene.0.rooms.catalog.install_directory(folder.path()).await.unwrap();
+}
+
+/// SODA forwards whatever `action` names, so that `opensds.delete-volume` runs through "volume provision".
+#[tokio::test]
+async fn no_action_runs_through_a_service_that_does_not_have_it() {
+    let scene = Scene::new().await;
+    install_shop(&scene, "1.0.0", "").await;
+    let service = scene.register("volumes", &["opensds.provision-volume"]).await;
+    for action in ["opensds.delete-volume", "opensds.snapshot-volume", "shop.boom", "shop/boom", "../boom", "\u{0}"] {
+        let refused = scene.run(&service, json!({ "action": action })).await;
+        let told = refused.json();
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{action}");
+        assert!(
+            told.as_str().is_some_and(|text| text.ends_with("it has opensds.provision-volume")),
+            "{action}: {told}"
+        );
+    }
+    assert_eq!(listed(&scene, "instances").await, Vec::<Json>::new());
+}
+
+/// SODA says `Failed` and nothing else; the reason is in StackStorm, under an id that nobody is told.
+#[tokio::test]
+async fn a_failed_run_says_why_and_its_tasks_are_found_by_its_own_id() {
+    let scene = Scene::new().await;
+    install_shop(&scene, "1.0.0", "").await;
+    let service = scene.register("fails", &["shop.boom"]).await;
+    let started = scene.run(&service, json!({ "parameters": {} })).await.json();
+    let id = started["id"].as_str().unwrap();
+    let ended = scene.ended(id).await;
+    assert_eq!((&ended["status"], &ended["state"]), (&json!("Failed"), &json!("faulted")));
+    assert_eq!(ended["error"]["detail"], "nothing fits on the shelf");
+    assert!(ended["output"].as_str().unwrap().contains("nothing fits on the shelf"), "{ended}");
+    let execution = scene.get(&format!("tasks/{id}")).await.json();
+    assert_eq!((&execution["id"], &execution["status"]), (&json!(id), &json!("failed")));
+    let tasks = listed(&scene, &format!("tasks?instance={id}")).await;
+    assert_eq!((tasks.len(), &tasks[0]["name"], &tasks[0]["status"]), (1, &json!("fall"), &json!("Failed")));
+}
+
+/// SODA reads a workflow's parameters once, when the service is registered, and shows them for ever.
+#[tokio::test]
+async fn the_form_of_a_service_follows_its_workflow() {
+    let scene = Scene::new().await;
+    install_shop(&scene, "1.0.0", "size: { type: integer }").await;
+    let service = scene.register("fails", &["shop.boom"]).await;
+    let fields = async || {
+        let shown = scene.get(&format!("services/{service}")).await.json();
+        members(&shown["input"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(fields().await, ["size"]);
+    install_shop(&scene, "1.1.0", "size: { type: integer }, colour: { type: string }").await;
+    assert_eq!(fields().await, ["colour", "size"]);
+}
