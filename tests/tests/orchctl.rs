@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use orchestrator_host::cli::Arguments;
 use orchestrator_tests::binaries::{Binaries, root};
 use orchestrator_tests::server::Server;
-use orchestrator_tests::soda::{MOMENT, Pace, Soda};
+use orchestrator_tests::soda::Soda;
 use regex::{Captures, Regex};
 
 /// Examples that nothing can run here, and why.
@@ -212,7 +212,7 @@ async fn every_transcript_is_as_it_is_written() {
         checks.push(tokio::spawn(async move {
             let data = tempfile::tempdir().expect("a temporary directory");
             let server = Server::start(&binaries, data.path()).await.expect("the server starts");
-            let storage = Soda::start_with(Pace::After(MOMENT)).await;
+            let storage = Soda::start().await;
             storage.host_of("db1", &["default"]);
             let (url, storage_url) = (server.url.clone(), storage.url.clone());
             let checked = tokio::task::spawn_blocking(move || check(&url, &storage_url, &path)).await;

@@ -263,11 +263,9 @@ async fn as_they_ask(scene: &Scene, asked: &[(&str, &str, u16)], written: fn(&st
         let (method, path) = line.split_once(' ').expect("a method and a path");
         let request = written(host, method, &format!("{ROOT}/{}", known(path)), &known(body));
         assert_eq!(on_the_wire(host, &request).await, *expected, "{request}");
-        let of = |list: Value, name: &str| {
-            let found = list.as_array().and_then(|items| items.iter().find(|item| item["name"] == name).cloned());
-            found.and_then(|item| item["id"].as_str().map(str::to_owned)).unwrap_or_default()
-        };
-        service = of(scene.get("services").await, "volume provision");
+        let services = scene.get("services").await;
+        let of_pack = services.as_array().and_then(|all| all.iter().find(|one| one["name"] == "volume provision"));
+        service = of_pack.and_then(|one| one["id"].as_str()).expect("the pack's service").to_owned();
         if *line == "POST instances" {
             instance = scene.get("instances").await[0]["id"].as_str().expect("an instance").to_owned();
             scene.ended(&instance).await;
