@@ -62,15 +62,15 @@ impl From<InstanceError> for Problem {
 }
 
 /// The JSON pointer to a member that is named as people write it: `authentication.name`.
-fn pointer_to(member: impl AsRef<str>) -> String {
-    format!("/{}", member.as_ref().replace('.', "/"))
+fn pointer_to(member: &str) -> String {
+    format!("/{}", member.replace('.', "/"))
 }
 
 impl From<ConnectionError> for Problem {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::Invalid { member, reason } => Self::new(Kind::InvalidBody, format!("{member}: {reason}"))
-                .with([Fault::at(pointer_to(&member), reason)]),
+                .with([Fault::at(pointer_to(member), reason)]),
             ConnectionError::Store(error) => commit(&error),
         }
     }
@@ -91,7 +91,7 @@ impl From<NotificationError> for Problem {
         let text = error.to_string();
         match error {
             NotificationError::Invalid { member, reason } => {
-                Self::new(Kind::InvalidBody, text).with([Fault::at(pointer_to(&member), reason)])
+                Self::new(Kind::InvalidBody, text).with([Fault::at(pointer_to(member), reason)])
             }
             NotificationError::NotFound(_) => Self::new(Kind::UnknownNotification, text),
             NotificationError::BadCursor => Self::new(Kind::InvalidParameter, text),
@@ -105,7 +105,7 @@ impl From<IdentityError> for Problem {
         let text = error.to_string();
         match error {
             IdentityError::Invalid { member, reason } => {
-                Self::new(Kind::InvalidBody, text).with([Fault::at(pointer_to(&member), reason)])
+                Self::new(Kind::InvalidBody, text).with([Fault::at(pointer_to(member), reason)])
             }
             IdentityError::TokenExists(_) => Self::new(Kind::TokenExists, text),
             IdentityError::UnknownToken(_) => Self::new(Kind::UnknownToken, text),
