@@ -62,8 +62,8 @@ impl From<InstanceError> for Problem {
 }
 
 /// The JSON pointer to a member that is named as people write it: `authentication.name`.
-fn pointer_to(member: impl AsRef<str>) -> String {
-    format!("/{}", member.as_ref().replace('.', "/"))
+fn pointer_to(member: &str) -> String {
+    format!("/{}", member.replace('.', "/"))
 }
 
 impl From<ConnectionError> for Problem {
