@@ -142,6 +142,7 @@ impl Mask {
             rest: vec![
                 (pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
                 (pattern(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT"), "<time>"),
+                (pattern(r"\b[0-9a-f]{16}\b"), "<version>"),
                 (pattern("sha256:[0-9a-f]{64}"), "<digest>"),
                 (pattern(r"\b(\d+\.\d+m?s|\d+ ms)\b"), "<took>"),
                 (pattern(r"\b[0-9a-f]{8}-[0-9a-f]{1,4}\b"), "<request>"),

@@ -63,6 +63,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("run_schedule", "schedule run"),
     ("get_workflow_schema", "workflow schema"),
     ("list_secrets", "secret list"),
+    ("get_secret", "secret show"),
     ("put_secret", "secret set"),
     ("delete_secret", "secret delete"),
     ("list_services", "service list"),
