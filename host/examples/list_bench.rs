@@ -183,6 +183,7 @@ async fn open(journal: Arc<dyn Journal>) -> Result<Handle> {
         random: Box::new(|| 0.5),
         attempts_max: 1,
         events: Default::default(),
+        closed: orchestrator_host::coordinator::none_closed(),
     };
     Ok(Coordinator::start(parts).await?)
 }
