@@ -192,10 +192,23 @@ fn documented(mut response: Response, of_soda: Option<Asked>, path: &str, reques
             "answered with a problem of the server"
         );
     }
-    match of_soda {
+    let told = match of_soda {
         Some(asked) => asked.tell(problem),
         None => problem.render(path, request_id),
+    };
+    with_headers_of(response, told)
+}
+
+/// The answer, with what the layers within said in headers, such as what is left of a quota; what was said of the body is of
+/// another one now.
+fn with_headers_of(before: Response, mut told: Response) -> Response {
+    const OF_BODY: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::ETAG];
+    for (name, value) in before.headers() {
+        if !OF_BODY.contains(name) && !told.headers().contains_key(name) {
+            told.headers_mut().insert(name.clone(), value.clone());
+        }
     }
+    told
 }
 
 fn is_json(response: &Response) -> bool {
