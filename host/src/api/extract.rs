@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -122,11 +122,16 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Refuses a body whose `Content-Type` is none of `allowed`; parameters such as `charset` do not matter.
+/// Refuses a body whose `Content-Type` is none of `allowed`, or which is compressed; parameters such as `charset` do not
+/// matter.
 ///
 /// # Errors
 /// `unsupported-media-type`, naming the allowed types.
 pub fn require_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
+    let is_plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        return Err(Problem::new(Kind::UnsupportedMediaType, "send the body as it is, without `Content-Encoding`"));
+    }
     let essence = content_type(headers);
     if allowed.iter().any(|allowed| essence.eq_ignore_ascii_case(allowed)) {
         return Ok(());
@@ -246,7 +251,6 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use serde::Deserialize;
 
     use super::*;
@@ -340,6 +344,19 @@ mod tests {
         assert!(check("application/json; charset=utf-8") && check("Application/JSON"));
         assert!(!check("text/plain") && !check("") && !check("application/jsonx"));
         assert!(require_media_type(&HeaderMap::new(), &["application/json"]).is_err());
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused() {
+        let check = |encoding: &'static str| {
+            let pair = |name, text| (name, HeaderValue::from_static(text));
+            let headers =
+                HeaderMap::from_iter([pair(header::CONTENT_TYPE, JSON), pair(header::CONTENT_ENCODING, encoding)]);
+            require_media_type(&headers, &[JSON]).map_err(|problem| problem.kind)
+        };
+        assert_eq!(check("identity"), Ok(()));
+        assert_eq!(check("gzip"), Err(Kind::UnsupportedMediaType));
+        assert_eq!(check(""), Err(Kind::UnsupportedMediaType));
     }
 
     #[tokio::test]

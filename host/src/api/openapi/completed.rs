@@ -43,7 +43,10 @@ pub fn complete(document: &mut Value) {
     let paths = document["paths"].as_object().cloned().unwrap_or_default();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            if operation.is_object() && !is_of_soda(operation) {
+            if operation.is_object() && is_of_soda(operation) {
+                let public = PUBLIC.contains(&path.as_str());
+                operation["security"] = if public { json!([]) } else { json!([{ "bearer": [] }, { "authToken": [] }]) };
+            } else if operation.is_object() {
                 let readable = paths[path].get("get").is_some_and(|get| Operation::of(get).gives_json);
                 Completing { path, method, operation, readable }.all();
                 examples::fill(operation, &components);
@@ -366,7 +369,8 @@ fn shared(document: &mut Value) {
         "X-Request-Id": text("The request's identifier: the caller's own where it sent one.", json!("0199c1f0-2a")),
     });
     let bearer = json!({ "type": "http", "scheme": "bearer", "description": "An API token (`orc_…`) or a token of an OIDC issuer that the server trusts. A server in development mode asks for none." });
-    document["components"]["securitySchemes"] = json!({ "bearer": bearer });
+    let key = json!({ "type": "apiKey", "in": "header", "name": "X-Auth-Token", "description": "An API token, or a token of the Keystone that the server trusts; what SODA's clients send." });
+    document["components"]["securitySchemes"] = json!({ "bearer": bearer, "authToken": key });
     for (name, schema) in document["components"]["schemas"].as_object_mut().into_iter().flatten() {
         if let Some(schema) = schema.as_object_mut() {
             schema.entry("title").or_insert(json!(name.replace('_', " of ")));

@@ -16,6 +16,7 @@ use crate::cli::output::aside;
 use crate::cli::workflow::desk::tools;
 use crate::cli::workflow::local::{Value, data, secret, tell, verdict};
 use crate::connection::declaration::Connection;
+use crate::definition::yaml;
 use crate::desk::actions::{DeskActions, Folders};
 use crate::desk::packs::{Given, Packs};
 use crate::desk::perform::Ways;
@@ -162,7 +163,9 @@ fn connection(text: &str) -> Result<(ConnectionName, Connection), String> {
         None => json!({ "baseUrl": given }),
         Some(path) => {
             let bytes = input::bytes_of(path, CONNECTION_BYTES_MAX)?;
-            serde_json::from_slice(&bytes).map_err(|error| format!("`{path}` is not JSON: {error}"))?
+            let text = std::str::from_utf8(&bytes).map_err(|error| format!("`{path}` is not text: {error}"))?;
+            // JSON is YAML, too.
+            yaml::parse(text, path).map_err(|finding| finding.to_string())?.to_json()
         }
     };
     let declaration: Connection = serde_json::from_value(declaration).map_err(|error| error.to_string())?;
@@ -181,6 +184,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), r#"{"baseUrl": "https://a.example", "timeoutMs": 5}"#).unwrap();
         assert_eq!(connection(&format!("a=@{}", file.path().display())).unwrap().1.timeout_ms, 5);
+        std::fs::write(file.path(), "baseUrl: https://a.example\ntimeoutMs: 6\n").unwrap();
+        assert_eq!(connection(&format!("a=@{}", file.path().display())).unwrap().1.timeout_ms, 6);
         for wrong in ["a", "a=ftp://x", "a=@/no/such/file", "A B=https://a.example"] {
             assert!(connection(wrong).is_err(), "{wrong}");
         }
